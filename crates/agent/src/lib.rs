@@ -1,0 +1,1 @@
+//! The klusterlet: registration, works and status, for one WEC.

@@ -1,0 +1,3 @@
+//! The one binary: `hyades`, and `clusteradm` when called by that name.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Simulated fleets and benchmarks, over the real agent and the real wire.

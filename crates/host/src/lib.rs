@@ -1,0 +1,1 @@
+//! Serves many spaces on one TLS port, from one data folder.

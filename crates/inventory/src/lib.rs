@@ -1,0 +1,1 @@
+//! The hub: acceptance, certificates, rights, mailboxes, liveness and clean-up on an ITS.

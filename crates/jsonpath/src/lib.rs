@@ -1,0 +1,1 @@
+//! The client-go dialect of JSONPath.

@@ -1,0 +1,1 @@
+//! Keys, certificate requests, certificates, service-account tokens and kubeconfigs. No IO.

@@ -1,0 +1,1 @@
+//! What every controller needs: a client, backoff, health, logs and shutdown.

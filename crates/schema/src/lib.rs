@@ -1,0 +1,14 @@
+//! What a valid Kubernetes object is, and what two of them merge to. No IO.
+//!
+//! ```text
+//!  built-in table ─┐                     ┌─▶ validate, default, prune
+//!                  ├─▶ TypePool ─ TypeRef ┼─▶ strategic merge, server-side apply
+//!  CRD schema ─────┘                     ├─▶ OpenAPI
+//!                                        └─▶ protobuf transcoder
+//! ```
+//!
+//! Built-in kinds and custom resources are described by one type graph ([`types`]), so that every
+//! engine is written once. Objects are [`serde_json::Value`]s throughout.
+
+pub mod kinds;
+pub mod types;

@@ -1,0 +1,3 @@
+//! Makes and checks the generated files of the project.
+
+fn main() {}
