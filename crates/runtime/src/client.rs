@@ -1,0 +1,165 @@
+//! Kubernetes clients with bounded waits and their own user agent.
+
+use crate::trouble::Trouble;
+use http::HeaderValue;
+use http::header::USER_AGENT;
+use kube::Client;
+use kube::Config;
+use kube::client::ClientBuilder;
+use kube::config::KubeConfigOptions;
+use kube::config::Kubeconfig;
+use std::time::Duration;
+use tower::util::MapFutureLayer;
+
+/// Time for TCP and TLS to be established. Ten times the longest round trip around the earth,
+/// with room for one lost packet's retransmission.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time until the head of an answer arrives. Kubernetes API servers bound their own work by 60 s;
+/// what takes half of that is better tried again. Watches answer at once and stream afterwards,
+/// so this does not end them.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A response did not begin within [`RESPONSE_TIMEOUT`].
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {} s", RESPONSE_TIMEOUT.as_secs())]
+pub struct RequestTimedOut;
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Neither a kubeconfig nor a pod's service account is there.
+    #[error(
+        "looked for a cluster in KUBECONFIG, ~/.kube/config and the pod's service account, found none: {0}; set KUBECONFIG to a file"
+    )]
+    NoCluster(String),
+    /// The kubeconfig cannot be used.
+    #[error("read the kubeconfig {origin}: {reason}; correct it and try again")]
+    Kubeconfig {
+        /// Where the kubeconfig comes from: a file, or a Secret.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The configuration is complete, and the client refuses it (a broken certificate, say).
+    #[error("made a client for {server}: {reason}")]
+    Unusable {
+        /// The server's URL.
+        server: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Makes ring the process's TLS provider. Idempotent; call it before anything uses TLS.
+pub fn install_crypto() {
+    // The error only says that a provider is installed already, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The configuration for the cluster this process belongs to: `KUBECONFIG`, else
+/// `~/.kube/config`, else the pod's service account.
+pub async fn local_config() -> Result<Config, ClientError> {
+    let explicit = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+    match Config::from_kubeconfig(&KubeConfigOptions::default()).await {
+        Ok(config) => Ok(config),
+        Err(error) if explicit.is_some() => Err(ClientError::Kubeconfig {
+            origin: explicit.unwrap_or_default().to_string_lossy().into_owned(),
+            reason: error.to_string(),
+        }),
+        Err(kubeconfig) => Config::incluster()
+            .map_err(|pod| ClientError::NoCluster(format!("{kubeconfig}; {pod}"))),
+    }
+}
+
+/// Reads a kubeconfig from text, using its current context. `origin` names it in errors.
+pub async fn config_from_text(text: &str, origin: &str) -> Result<Config, ClientError> {
+    let broken = |reason: String| ClientError::Kubeconfig {
+        origin: origin.to_owned(),
+        reason,
+    };
+    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| broken(error.to_string()))?;
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| broken(error.to_string()))
+}
+
+/// Makes a client with this crate's time limits and the given `User-Agent`.
+pub fn connect(mut config: Config, user_agent: &str) -> Result<Client, ClientError> {
+    install_crypto();
+    let server = config.cluster_url.to_string();
+    let unusable = |reason: String| ClientError::Unusable {
+        server: server.clone(),
+        reason,
+    };
+    let agent = HeaderValue::from_str(user_agent).map_err(|error| unusable(error.to_string()))?;
+    config.headers.push((USER_AGENT, agent));
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    let builder = ClientBuilder::try_from(config)
+        .map_err(|error| unusable(Trouble::of(&error).to_string()))?;
+    let bounded = MapFutureLayer::new(|response| async move {
+        match tokio::time::timeout(RESPONSE_TIMEOUT, response).await {
+            Ok(result) => result,
+            Err(_) => Err(RequestTimedOut.into()),
+        }
+    });
+    Ok(builder.with_layer(&bounded).build())
+}
+
+/// Makes a client from the text of a kubeconfig.
+pub async fn from_kubeconfig(
+    text: &str,
+    origin: &str,
+    user_agent: &str,
+) -> Result<Client, ClientError> {
+    connect(config_from_text(text, origin).await?, user_agent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUBECONFIG: &str = "apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{name: c, context: {cluster: hub, user: u, namespace: here}}]
+clusters: [{name: hub, cluster: {server: 'https://127.0.0.1:1/spaces/its1'}}]
+users: [{name: u, user: {token: t}}]
+";
+
+    #[tokio::test]
+    async fn a_kubeconfig_gives_a_client_with_its_namespace() {
+        let client = from_kubeconfig(KUBECONFIG, "test", "hyades-test")
+            .await
+            .expect("a client");
+        assert_eq!(client.default_namespace(), "here");
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_told_in_plain_words() {
+        let client = from_kubeconfig(KUBECONFIG, "test", "hyades-test")
+            .await
+            .expect("a client");
+        let error = client
+            .apiserver_version()
+            .await
+            .expect_err("nothing listens on port 1");
+        assert!(
+            matches!(Trouble::of(&error), Trouble::Refused(_)),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_broken_kubeconfig_says_where_it_came_from() {
+        let error = config_from_text("clusters: 3", "Secret a/b")
+            .await
+            .expect_err("broken");
+        assert!(
+            error
+                .to_string()
+                .starts_with("read the kubeconfig Secret a/b: "),
+            "{error}"
+        );
+    }
+}

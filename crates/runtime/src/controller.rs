@@ -1,0 +1,342 @@
+//! Watches that fill a shared store, and workers that reconcile keys.
+
+use crate::backoff::Backoff;
+use crate::backoff::Policy;
+use crate::queue::Queue;
+use crate::trouble::Trouble;
+use futures::StreamExt;
+use futures::TryStreamExt;
+use futures::stream::FuturesUnordered;
+use kube::Api;
+use kube::Resource;
+use kube::ResourceExt;
+use kube::runtime::reflector;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher;
+use kube::runtime::watcher::Event;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A change seen by a watch. The store already holds it when the handler is called.
+#[derive(Debug)]
+pub enum Change<'a, K> {
+    /// The object is new or was modified; also sent for each object of the first list.
+    Applied(&'a K),
+    /// The object is gone, be it told by the server or found missing after a gap in the watch.
+    Deleted(&'a K),
+    /// A list is complete: the store is the whole truth as of now.
+    Synced,
+}
+
+/// A store kept up to date by a watch. Dropping it ends the watch.
+pub struct Cache<K: Resource + 'static>
+where
+    K::DynamicType: Hash + Eq,
+{
+    store: Store<K>,
+    task: AbortHandle,
+}
+
+impl<K: Resource + 'static> Debug for Cache<K>
+where
+    K::DynamicType: Hash + Eq,
+{
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Cache").finish_non_exhaustive()
+    }
+}
+
+impl<K: Resource + 'static> Drop for Cache<K>
+where
+    K::DynamicType: Hash + Eq,
+{
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<K: Resource + Clone + 'static> Cache<K>
+where
+    K::DynamicType: Hash + Eq + Clone + Default,
+{
+    /// The object of that name, cluster scoped.
+    pub fn get(&self, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name))
+    }
+
+    /// The object of that name in that namespace.
+    pub fn get_in(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// All objects.
+    pub fn list(&self) -> Vec<Arc<K>> {
+        self.store.state()
+    }
+
+    /// The store itself, for sharing with others. It stays readable after the cache is dropped,
+    /// though no longer current.
+    pub fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    /// Waits until the first list is complete. Ends early when the watch ended.
+    pub async fn wait_until_synced(&self) {
+        // The error says that the watch's task is gone, and with it any hope of a list.
+        let _ = self.store.wait_until_ready().await;
+    }
+}
+
+/// Watches `api`, keeping a store and telling `on_change` of every change, until the returned
+/// cache is dropped. `managedFields` are dropped from every object: no controller reads them and
+/// they are often the larger half.
+///
+/// Failures are logged in plain words and tried again with growing delays, for ever: a watch has
+/// no other end than its owner's.
+pub fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    on_change: impl FnMut(Change<'_, K>) + Send + 'static,
+) -> Cache<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq + Clone + Default + Debug + Send + Sync + Unpin,
+{
+    watch_trimmed(api, config, |_| {}, on_change)
+}
+
+/// As [`watch`], with `trim` to drop more of what is not needed from every object.
+pub fn watch_trimmed<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    trim: impl Fn(&mut K) + Send + 'static,
+    mut on_change: impl FnMut(Change<'_, K>) + Send + 'static,
+) -> Cache<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq + Clone + Default + Debug + Send + Sync + Unpin,
+{
+    let (store, mut writer) = reflector::store::<K>();
+    let reader = store.clone();
+    let plural = K::plural(&K::DynamicType::default()).into_owned();
+    let task = tokio::spawn(async move {
+        let mut backoff = Backoff::new(Policy::API);
+        let mut events = std::pin::pin!(watcher(api, config));
+        loop {
+            match events.try_next().await {
+                Ok(None) => return,
+                Ok(Some(event)) => {
+                    backoff.reset();
+                    let event = event.modify(|object| {
+                        object.managed_fields_mut().clear();
+                        trim(object);
+                    });
+                    deliver(&reader, &mut writer, event, &mut on_change);
+                }
+                Err(error) => {
+                    let trouble = Trouble::of_watch(&error);
+                    let delay = pause_after(&trouble, &mut backoff, &plural);
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    });
+    Cache {
+        store,
+        task: task.abort_handle(),
+    }
+}
+
+/// How long to wait after a failed watch, and the log line about it.
+fn pause_after(trouble: &Trouble, backoff: &mut Backoff, plural: &str) -> Duration {
+    if let Trouble::Gone(_) = trouble {
+        // The server's history does not reach back: a fresh list is the answer, at once.
+        tracing::debug!("the watch of {plural} is too old to continue: listing again");
+        return Duration::ZERO;
+    }
+    let delay = backoff.next_delay();
+    let retry = delay.as_secs_f64();
+    if backoff.failures() == 1 {
+        tracing::info!("watching {plural}: {trouble}; trying again in {retry:.1} s");
+    } else {
+        tracing::warn!("watching {plural}: {trouble}; trying again in {retry:.1} s");
+    }
+    delay
+}
+
+fn deliver<K>(
+    reader: &Store<K>,
+    writer: &mut reflector::store::Writer<K>,
+    event: Event<K>,
+    on_change: &mut impl FnMut(Change<'_, K>),
+) where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Hash + Eq + Clone + Default,
+{
+    match &event {
+        Event::Init | Event::InitApply(_) => writer.apply_watcher_event(&event),
+        Event::InitDone => {
+            let key = |object: &K| (object.namespace(), object.name_any());
+            let mut before: HashMap<_, _> = reader
+                .state()
+                .into_iter()
+                .map(|object| (key(&object), object))
+                .collect();
+            writer.apply_watcher_event(&event);
+            for object in reader.state() {
+                // What a relist brings back unchanged is no change.
+                let known = before.remove(&key(&object));
+                if known.is_none_or(|known| known.resource_version() != object.resource_version()) {
+                    on_change(Change::Applied(&object));
+                }
+            }
+            before
+                .values()
+                .for_each(|object| on_change(Change::Deleted(object)));
+            on_change(Change::Synced);
+        }
+        Event::Apply(object) => {
+            writer.apply_watcher_event(&event);
+            on_change(Change::Applied(object));
+        }
+        Event::Delete(object) => {
+            writer.apply_watcher_event(&event);
+            on_change(Change::Deleted(object));
+        }
+    }
+}
+
+/// Reconciles keys from `queue`, at most `workers` at a time, until `shutdown`.
+///
+/// `reconcile` returns when to look at the key again, if at all. Its errors are logged and the
+/// key is tried again with a growing delay.
+pub async fn work<K, F, R, E>(
+    name: &str,
+    queue: Queue<K>,
+    workers: usize,
+    shutdown: CancellationToken,
+    reconcile: F,
+) where
+    K: Clone + Eq + Hash + Debug,
+    F: Fn(K) -> R,
+    R: Future<Output = Result<Option<Duration>, E>>,
+    E: Display,
+{
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            key = queue.next(), if running.len() < workers.max(1) => {
+                let future = reconcile(key.clone());
+                running.push(async move { (key, future.await) });
+            }
+            Some((key, result)) = running.next() => {
+                let again = match result {
+                    Ok(again) => {
+                        queue.succeeded(&key);
+                        again
+                    }
+                    Err(error) => {
+                        let delay = Policy::RECONCILE.jittered(queue.failed(&key));
+                        tracing::warn!("{name} {key:?}: {error}; trying again in {:.1} s", delay.as_secs_f64());
+                        Some(delay)
+                    }
+                };
+                queue.done(&key);
+                if let Some(delay) = again {
+                    queue.add_after(key, delay);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use std::sync::Mutex;
+
+    fn config_map(name: &str, version: &str) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(name.to_owned());
+        object.metadata.namespace = Some("n".to_owned());
+        object.metadata.resource_version = Some(version.to_owned());
+        object
+    }
+
+    #[test]
+    fn a_relist_tells_only_what_changed_and_what_vanished() {
+        let (reader, mut writer) = reflector::store::<ConfigMap>();
+        let mut told = Vec::new();
+        let lists = [
+            vec![config_map("a", "1"), config_map("b", "1")],
+            vec![config_map("a", "1"), config_map("c", "7")],
+        ];
+        for list in lists {
+            let events = std::iter::once(Event::Init)
+                .chain(list.into_iter().map(Event::InitApply))
+                .chain(std::iter::once(Event::InitDone));
+            let mut round = Vec::new();
+            for event in events {
+                deliver(&reader, &mut writer, event, &mut |change| {
+                    round.push(match change {
+                        Change::Applied(object) => format!("applied {}", object.name_any()),
+                        Change::Deleted(object) => format!("deleted {}", object.name_any()),
+                        Change::Synced => "synced".to_owned(),
+                    });
+                });
+            }
+            round.sort();
+            told.push(round.join(", "));
+        }
+        assert_eq!(
+            told,
+            [
+                "applied a, applied b, synced",
+                "applied c, deleted b, synced"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn failed_keys_come_back_and_successful_ones_do_not() {
+        let queue = Queue::new();
+        queue.add("flaky");
+        queue.add("good");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let shutdown = CancellationToken::new();
+        let run = work("test", queue, 2, shutdown.clone(), |key: &'static str| {
+            let seen = seen.clone();
+            let shutdown = shutdown.clone();
+            async move {
+                let mut seen = seen.lock().expect("unpoisoned");
+                seen.push(key);
+                let times = seen.iter().filter(|other| **other == "flaky").count();
+                match (key, times) {
+                    ("flaky", 1) => Err("once"),
+                    ("flaky", _) => {
+                        shutdown.cancel();
+                        Ok(None)
+                    }
+                    _ => Ok(None),
+                }
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(10), run)
+            .await
+            .expect("the work ends");
+        assert_eq!(
+            *seen.lock().expect("unpoisoned"),
+            ["flaky", "good", "flaky"]
+        );
+    }
+}
