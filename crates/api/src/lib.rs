@@ -1,1 +1,23 @@
-//! What the custom resources look like: types, CRD manifests, names, labels, conditions, typed identities.
+//! What the custom resources look like: types, CRD manifests, names, labels, conditions, typed
+//! identities.
+//!
+//! ```text
+//! crds/*.schema ──notation──▶ crds    complete CustomResourceDefinition objects
+//! cluster, work, operator, addon      typed views of the kinds, for kube's `Api`
+//! names, conditions, features         the vocabulary shared with Open Cluster Management
+//! identity, image                     strings from outside, parsed once into types
+//! ```
+//!
+//! Nothing here reads a file, opens a connection or asks for the time: callers pass the time in.
+
+pub mod addon;
+pub mod cluster;
+pub mod conditions;
+pub mod crds;
+pub mod features;
+pub mod identity;
+pub mod image;
+mod kind;
+pub mod names;
+pub mod operator;
+pub mod work;

@@ -1,0 +1,241 @@
+//! Feature gates: which there are, what they are by default, and how they are set.
+
+use crate::operator::FeatureGate;
+use std::collections::BTreeMap;
+
+/// A gate with its default.
+type Gate = (&'static str, bool);
+
+/// The programs that have feature gates of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Registration on the hub.
+    HubRegistration,
+    /// Works on the hub.
+    HubWork,
+    /// The manager of add-ons on the hub.
+    AddOnManager,
+    /// Registration in the agent.
+    AgentRegistration,
+    /// Works in the agent.
+    AgentWork,
+}
+
+impl Family {
+    /// The gates of this family, with upstream's names and defaults.
+    pub fn gates(self) -> &'static [Gate] {
+        match self {
+            Self::HubRegistration => &[
+                (DEFAULT_CLUSTER_SET, true),
+                ("V1beta1CSRAPICompatibility", false),
+                (MANAGED_CLUSTER_AUTO_APPROVAL, false),
+                (RESOURCE_CLEANUP, true),
+                ("ClusterProfile", false),
+                ("ClusterImporter", false),
+            ],
+            Self::HubWork => &[
+                ("NilExecutorValidating", false),
+                ("ManifestWorkReplicaSet", false),
+                ("CloudEventsDrivers", false),
+                ("CleanUpCompletedManifestWork", false),
+            ],
+            Self::AddOnManager => &[(ADDON_MANAGEMENT, true)],
+            Self::AgentRegistration => &[
+                (CLUSTER_CLAIM, true),
+                (CLUSTER_PROPERTY, false),
+                (ADDON_MANAGEMENT, true),
+                ("V1beta1CSRAPICompatibility", false),
+                (MULTIPLE_HUBS, false),
+            ],
+            Self::AgentWork => &[
+                ("ExecutorValidatingCaches", false),
+                (RAW_FEEDBACK_JSON_STRING, false),
+            ],
+        }
+    }
+}
+
+/// Hub: make the sets `default` and `global`, and put new inventory objects into `default`.
+pub const DEFAULT_CLUSTER_SET: &str = "DefaultClusterSet";
+/// Hub: accept inventory objects without asking.
+pub const MANAGED_CLUSTER_AUTO_APPROVAL: &str = "ManagedClusterAutoApproval";
+/// Hub: empty the mailbox of a WEC that is deregistered.
+pub const RESOURCE_CLEANUP: &str = "ResourceCleanup";
+/// Add-ons, on both sides.
+pub const ADDON_MANAGEMENT: &str = "AddonManagement";
+/// Agent: report claims.
+pub const CLUSTER_CLAIM: &str = "ClusterClaim";
+/// Agent: report properties as claims.
+pub const CLUSTER_PROPERTY: &str = "ClusterProperty";
+/// Agent: choose between several hubs.
+pub const MULTIPLE_HUBS: &str = "MultipleHubs";
+/// Agent: feed back raw JSON.
+pub const RAW_FEEDBACK_JSON_STRING: &str = "RawFeedbackJsonString";
+
+/// Why feature gates could not be set.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FeatureError {
+    /// Not `NAME=true` or `NAME=false`.
+    #[error("feature gate {0:?} is not of the form NAME=true or NAME=false")]
+    Form(String),
+    /// No family asked has such a gate.
+    #[error("there is no feature gate {name:?} here; there are {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+}
+
+/// The state of every gate of some families.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureGates {
+    gates: BTreeMap<&'static str, bool>,
+}
+
+impl FeatureGates {
+    /// Every gate of these families at its default.
+    pub fn defaults(families: &[Family]) -> Self {
+        let gates = families.iter().flat_map(|family| family.gates());
+        Self {
+            gates: gates.copied().collect(),
+        }
+    }
+
+    /// The defaults, changed by texts of the form `NAME=true` or `NAME=false`.
+    pub fn parse<'a>(
+        families: &[Family],
+        settings: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, FeatureError> {
+        let mut gates = Self::defaults(families);
+        for setting in settings {
+            let (name, value) = setting
+                .split_once('=')
+                .ok_or_else(|| FeatureError::Form(setting.to_owned()))?;
+            let value = match value.trim() {
+                "true" => true,
+                "false" => false,
+                _ => return Err(FeatureError::Form(setting.to_owned())),
+            };
+            gates.set(name.trim(), value)?;
+        }
+        Ok(gates)
+    }
+
+    /// Switches one gate.
+    pub fn set(&mut self, name: &str, enabled: bool) -> Result<(), FeatureError> {
+        match self.gates.get_mut(name) {
+            Some(gate) => {
+                *gate = enabled;
+                Ok(())
+            }
+            None => Err(FeatureError::Unknown {
+                name: name.to_owned(),
+                known: self.gates.keys().copied().collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+
+    /// Takes over the gates of a ClusterManager or Klusterlet; returns the names it does not know.
+    pub fn apply<'a>(&mut self, settings: &'a [FeatureGate]) -> Vec<&'a str> {
+        let unknown = |gate: &&FeatureGate| !self.gates.contains_key(gate.feature.as_str());
+        let refused = settings.iter().filter(unknown);
+        let refused = refused.map(|gate| gate.feature.as_str()).collect();
+        for gate in settings {
+            if let Some(state) = self.gates.get_mut(gate.feature.as_str()) {
+                *state = gate.mode == "Enable";
+            }
+        }
+        refused
+    }
+
+    /// Whether a gate is on. Gates of other families are off.
+    pub fn enabled(&self, name: &str) -> bool {
+        self.gates.get(name).copied().unwrap_or(false)
+    }
+
+    /// One flag a gate, as upstream's operators write them: `--feature-gates=NAME=true`.
+    pub fn flags(&self) -> Vec<String> {
+        let flag = |(name, enabled)| format!("--feature-gates={name}={enabled}");
+        self.gates.iter().map(flag).collect()
+    }
+
+    /// The gates of one family as a ClusterManager or Klusterlet carries them: those switched on,
+    /// and those switched off against their default.
+    pub fn settings(&self, family: Family) -> Vec<FeatureGate> {
+        let stated = |(name, default): &Gate| {
+            let enabled = self.enabled(name);
+            (enabled || *default).then(|| FeatureGate {
+                feature: (*name).to_owned(),
+                mode: if enabled { "Enable" } else { "Disable" }.to_owned(),
+            })
+        };
+        family.gates().iter().filter_map(stated).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_start_at_their_defaults_and_follow_settings() {
+        let families = [Family::HubRegistration];
+        let gates = FeatureGates::parse(
+            &families,
+            ["ManagedClusterAutoApproval=true", "DefaultClusterSet=false"],
+        )
+        .unwrap();
+        assert!(gates.enabled(MANAGED_CLUSTER_AUTO_APPROVAL));
+        assert!(gates.enabled(RESOURCE_CLEANUP));
+        assert!(!gates.enabled(DEFAULT_CLUSTER_SET));
+        assert!(
+            !gates.enabled(ADDON_MANAGEMENT),
+            "belongs to another family"
+        );
+        let settings: Vec<_> = gates
+            .settings(Family::HubRegistration)
+            .into_iter()
+            .map(|gate| (gate.feature, gate.mode))
+            .collect();
+        let expected = [
+            ("DefaultClusterSet", "Disable"),
+            ("ManagedClusterAutoApproval", "Enable"),
+            ("ResourceCleanup", "Enable"),
+        ];
+        assert_eq!(
+            settings,
+            expected.map(|(name, mode)| (name.to_owned(), mode.to_owned()))
+        );
+        assert_eq!(
+            FeatureGates::parse(&families, ["Nonsense=true"])
+                .unwrap_err()
+                .to_string(),
+            "there is no feature gate \"Nonsense\" here; there are ClusterImporter, \
+             ClusterProfile, DefaultClusterSet, ManagedClusterAutoApproval, ResourceCleanup, \
+             V1beta1CSRAPICompatibility"
+        );
+        assert!(FeatureGates::parse(&families, ["ResourceCleanup"]).is_err());
+        assert!(FeatureGates::parse(&families, ["ResourceCleanup=yes"]).is_err());
+    }
+
+    #[test]
+    fn unknown_gates_of_an_object_are_named_and_the_rest_still_count() {
+        let mut gates = FeatureGates::defaults(&[Family::AgentWork]);
+        let setting = |feature: &str| FeatureGate {
+            feature: feature.to_owned(),
+            mode: "Enable".to_owned(),
+        };
+        let settings = [setting("Nonsense"), setting(RAW_FEEDBACK_JSON_STRING)];
+        assert_eq!(gates.apply(&settings), ["Nonsense"]);
+        assert!(gates.enabled(RAW_FEEDBACK_JSON_STRING));
+        assert_eq!(
+            gates.flags(),
+            [
+                "--feature-gates=ExecutorValidatingCaches=false",
+                "--feature-gates=RawFeedbackJsonString=true",
+            ]
+        );
+    }
+}

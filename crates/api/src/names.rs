@@ -1,0 +1,211 @@
+//! Every name that two programs must agree on: groups, namespaces, objects, labels, annotations,
+//! finalizers. Derived names are functions of typed names.
+
+use crate::identity::ClusterName;
+
+/// API group of inventory objects, sets, placements and claims.
+pub const CLUSTER_GROUP: &str = "cluster.open-cluster-management.io";
+/// API group of works.
+pub const WORK_GROUP: &str = "work.open-cluster-management.io";
+/// API group of the settings of hub and agent.
+pub const OPERATOR_GROUP: &str = "operator.open-cluster-management.io";
+/// API group of add-ons.
+pub const ADDON_GROUP: &str = "addon.open-cluster-management.io";
+/// API group that exists in RBAC only: `managedclusters/accept`, `managedclusters/clientcertificates`.
+pub const REGISTER_GROUP: &str = "register.open-cluster-management.io";
+
+/// Namespaces.
+pub mod namespaces {
+    /// The operators, on ITS and WEC.
+    pub const OPERATOR: &str = "open-cluster-management";
+    /// The hub's controllers, on the ITS.
+    pub const HUB: &str = "open-cluster-management-hub";
+    /// The agent, on the WEC.
+    pub const AGENT: &str = "open-cluster-management-agent";
+    /// Agents of add-ons, on the WEC.
+    pub const AGENT_ADDON: &str = "open-cluster-management-agent-addon";
+    /// KubeStellar's properties of WECs, one ConfigMap each, on the ITS.
+    pub const CUSTOMIZATION_PROPERTIES: &str = "customization-properties";
+    /// Where bootstrap tokens live.
+    pub const KUBE_SYSTEM: &str = "kube-system";
+    /// Where everybody may read.
+    pub const KUBE_PUBLIC: &str = "kube-public";
+}
+
+/// Labels.
+pub mod labels {
+    /// On everything that belongs to one WEC; the value is its name.
+    pub const CLUSTER_NAME: &str = "open-cluster-management.io/cluster-name";
+    /// On what belongs to an add-on rather than to registration itself.
+    pub const ADDON_NAME: &str = "open-cluster-management.io/addon-name";
+    /// On an inventory object: the one set it belongs to.
+    pub const CLUSTER_SET: &str = "cluster.open-cluster-management.io/clusterset";
+    /// On a ClusterRole of a WEC whose rules the work agent shall have too; the value is `true`.
+    pub const AGGREGATE_TO_WORK: &str = "open-cluster-management.io/aggregate-to-work";
+    /// On a namespace of a WEC that a Klusterlet runs its agent in; the value is its name.
+    pub const KLUSTERLET_NAMESPACE: &str = "operator.open-cluster-management.io/klusterlet";
+    /// On whatever a Klusterlet made; the value is its name.
+    pub const CREATED_BY_KLUSTERLET: &str = "open-cluster-management.io/created-by-klusterlet";
+    /// On claims that are not reported to the hub.
+    pub const SPOKE_ONLY: &str = "open-cluster-management.io/spoke-only";
+    /// The label by which pods and Secrets are found.
+    pub const APP: &str = "app";
+}
+
+/// Values of the label `app` on pods.
+pub mod apps {
+    /// The hub's operator.
+    pub const CLUSTER_MANAGER: &str = "cluster-manager";
+    /// The hub's controllers.
+    pub const HUB: &str = "clustermanager-registration-controller";
+    /// The agent's operator.
+    pub const KLUSTERLET: &str = "klusterlet";
+    /// The registration agent.
+    pub const REGISTRATION_AGENT: &str = "klusterlet-registration-agent";
+    /// The work agent.
+    pub const WORK_AGENT: &str = "klusterlet-manifestwork-agent";
+    /// Both agents in one process.
+    pub const KLUSTERLET_AGENT: &str = "klusterlet-agent";
+}
+
+/// Annotations.
+pub mod annotations {
+    /// On an inventory object: when it was accepted without asking; so it is done once only.
+    pub const AUTOMATICALLY_ACCEPTED_ON: &str =
+        "open-cluster-management.io/automatically-accepted-on";
+    /// On an inventory object: `true` leaves out the check of its clock.
+    pub const SKIP_CLOCK_SYNC_CHECK: &str =
+        "registration.open-cluster-management.io/skip-clock-sync-check";
+    /// On an object in a mailbox: 0 to 100; lower ones are deleted first on deregistration.
+    pub const CLEANUP_PRIORITY: &str = "open-cluster-management.io/cleanup-priority";
+    /// On a set made by the hub: `false` lets an administrator change its selector.
+    pub const AUTO_UPDATE: &str = "cluster.open-cluster-management.io/autoupdate";
+    /// Start of the keys that `clusteradm join --klusterlet-annotation` may set.
+    pub const AGENT_PREFIX: &str = "agent.open-cluster-management.io/";
+    /// On agents' namespaces, as upstream sets it for OpenShift; the value is `management`.
+    pub const WORKLOAD_ALLOWED: &str = "workload.openshift.io/allowed";
+    /// On a mailbox namespace: the common name of the agent to which the WEC's name is pinned.
+    pub const PINNED_AGENT: &str = "hyades.io/pinned-agent";
+    /// On a mailbox namespace: SHA-256 of the public key in the request that pinned the name.
+    pub const PINNED_KEY: &str = "hyades.io/pinned-key-sha256";
+    /// On a mailbox namespace: when the name was pinned.
+    pub const PINNED_ON: &str = "hyades.io/pinned-on";
+}
+
+/// Finalizers.
+pub mod finalizers {
+    /// On an inventory object, until its RBAC is gone.
+    pub const API_RESOURCE_CLEANUP: &str =
+        "cluster.open-cluster-management.io/api-resource-cleanup";
+    /// On an inventory object, until its mailbox is empty.
+    pub const RESOURCE_CLEANUP: &str = "cluster.open-cluster-management.io/resource-cleanup";
+    /// On a work until its agent has removed its objects; and on the work role binding of a WEC
+    /// until no work is left, so that the agent can do so.
+    pub const MANIFEST_WORK_CLEANUP: &str =
+        "cluster.open-cluster-management.io/manifest-work-cleanup";
+    /// On an applied work, until its objects are gone.
+    pub const APPLIED_MANIFEST_WORK_CLEANUP: &str =
+        "cluster.open-cluster-management.io/applied-manifest-work-cleanup";
+    /// On a ClusterManager, until the hub is gone.
+    pub const CLUSTER_MANAGER_CLEANUP: &str =
+        "operator.open-cluster-management.io/cluster-manager-cleanup";
+    /// On a Klusterlet, until the agent is gone.
+    pub const KLUSTERLET_CLEANUP: &str = "operator.open-cluster-management.io/klusterlet-cleanup";
+}
+
+/// Taints that the hub sets on inventory objects.
+pub mod taints {
+    /// The agent has not been heard of.
+    pub const UNREACHABLE: &str = "cluster.open-cluster-management.io/unreachable";
+    /// The agent says that its WEC is not well.
+    pub const UNAVAILABLE: &str = "cluster.open-cluster-management.io/unavailable";
+    /// Their effect.
+    pub const NO_SELECT: &str = "NoSelect";
+}
+
+/// The ClusterManager that `clusteradm init` makes; also its operator's Deployment and account.
+pub const CLUSTER_MANAGER: &str = "cluster-manager";
+/// The Klusterlet that `clusteradm join` makes; also its operator's Deployment and account.
+pub const KLUSTERLET: &str = "klusterlet";
+/// The account that new agents present themselves with.
+pub const BOOTSTRAP_SERVICE_ACCOUNT: &str = "agent-registration-bootstrap";
+/// The user name of that account.
+pub const BOOTSTRAP_SERVICE_ACCOUNT_USER: &str =
+    "system:serviceaccount:open-cluster-management:agent-registration-bootstrap";
+/// What a new agent may do.
+pub const BOOTSTRAP_CLUSTER_ROLE: &str = "open-cluster-management:bootstrap";
+/// Binds it to the bootstrap account.
+pub const BOOTSTRAP_CLUSTER_ROLE_BINDING: &str =
+    "open-cluster-management:bootstrap:agent-registration";
+/// Binds it to the holders of a bootstrap token.
+pub const BOOTSTRAP_TOKEN_CLUSTER_ROLE_BINDING: &str =
+    "open-cluster-management:bootstrap:managedcluster";
+/// The group of the holders of a bootstrap token.
+pub const BOOTSTRAP_TOKEN_GROUP: &str = "system:bootstrappers:managedcluster";
+/// The bootstrap token's public half.
+pub const BOOTSTRAP_TOKEN_ID: &str = "ocmhub";
+/// The Secret that holds the bootstrap token, in `kube-system`.
+pub const BOOTSTRAP_TOKEN_SECRET: &str = "bootstrap-token-ocmhub";
+/// The user name of a bootstrap token's holder.
+pub const BOOTSTRAP_TOKEN_USER: &str = "system:bootstrap:ocmhub";
+/// The Secret with which images are pulled.
+pub const IMAGE_PULL_SECRET: &str = "open-cluster-management-image-pull-credentials";
+/// The Secret on a WEC that holds its agent's first credentials for the hub.
+pub const BOOTSTRAP_HUB_KUBECONFIG_SECRET: &str = "bootstrap-hub-kubeconfig";
+/// The Secret on a WEC that holds its agent's own credentials for the hub.
+pub const HUB_KUBECONFIG_SECRET: &str = "hub-kubeconfig-secret";
+/// The agent's lease, in the mailbox.
+pub const LEASE: &str = "managed-cluster-lease";
+/// What every accepted agent may do about registration in its mailbox.
+pub const REGISTRATION_CLUSTER_ROLE: &str = "open-cluster-management:managedcluster:registration";
+/// What every accepted agent may do about works in its mailbox.
+pub const WORK_CLUSTER_ROLE: &str = "open-cluster-management:managedcluster:work";
+/// The set that inventory objects belong to unless told otherwise.
+pub const DEFAULT_CLUSTER_SET: &str = "default";
+/// The set that every inventory object belongs to.
+pub const GLOBAL_CLUSTER_SET: &str = "global";
+/// The signer of agents' certificates.
+pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
+
+/// The mailbox of a WEC: the namespace in the ITS named like it.
+pub fn mailbox(cluster: &ClusterName) -> &str {
+    cluster.as_str()
+}
+
+/// ClusterRole and ClusterRoleBinding of one WEC.
+pub fn cluster_role(cluster: &ClusterName) -> String {
+    format!("open-cluster-management:managedcluster:{cluster}")
+}
+
+/// The role binding for registration in a WEC's mailbox.
+pub fn registration_role_binding(cluster: &ClusterName) -> String {
+    format!("open-cluster-management:managedcluster:{cluster}:registration")
+}
+
+/// The role binding for works in a WEC's mailbox.
+pub fn work_role_binding(cluster: &ClusterName) -> String {
+    format!("open-cluster-management:managedcluster:{cluster}:work")
+}
+
+/// Start of the names of a WEC's certificate signing requests, for `generateName`.
+pub fn csr_name_prefix(cluster: &ClusterName) -> String {
+    format!("{cluster}-")
+}
+
+/// Deployment of the hub's controllers, in the hub's namespace.
+pub fn hub_deployment(cluster_manager: &str) -> String {
+    format!("{cluster_manager}-registration-controller")
+}
+
+/// Account of the hub's controllers, in the hub's namespace.
+pub const HUB_SERVICE_ACCOUNT: &str = "registration-controller-sa";
+
+/// ClusterRole and ClusterRoleBinding of the hub's controllers.
+pub fn hub_cluster_role(cluster_manager: &str) -> String {
+    format!("open-cluster-management:{cluster_manager}-registration:controller")
+}
+
+/// Name of the applied work that belongs to a work of a hub.
+pub fn applied_work(hub_hash: &str, work: &str) -> String {
+    format!("{hub_hash}-{work}")
+}
