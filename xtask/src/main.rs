@@ -1,3 +1,19 @@
 //! Makes and checks the generated files of the project.
 
-fn main() {}
+mod distil;
+
+use anyhow::Result;
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about = "Makes and checks the generated files of the project")]
+enum Task {
+    /// Distils the table of built-in types from published schemas and protobuf bindings.
+    Distil(distil::Arguments),
+}
+
+fn main() -> Result<()> {
+    match Task::parse() {
+        Task::Distil(arguments) => distil::run(&arguments),
+    }
+}

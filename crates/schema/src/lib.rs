@@ -11,4 +11,5 @@
 //! engine is written once. Objects are [`serde_json::Value`]s throughout.
 
 pub mod kinds;
+pub mod table;
 pub mod types;

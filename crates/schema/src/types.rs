@@ -39,7 +39,7 @@ pub struct Type {
     pub shape: Shape,
     /// Whether `null` is a value of the type (custom resources only).
     pub nullable: bool,
-    /// Value constraints; the built-in table has none.
+    /// Value constraints; the built-in table states the widths of numbers and nothing else.
     pub constraints: Option<Box<Constraints>>,
 }
 
@@ -99,12 +99,36 @@ pub struct Field {
     pub required: bool,
     /// The value of an absent field, where the schema itself states one.
     pub default: Option<Value>,
-    /// The protobuf field number, for built-in kinds.
-    pub proto: Option<u32>,
+    /// The field's place in its protobuf message, for built-in kinds.
+    pub proto: Option<ProtoField>,
     /// `x-kubernetes-patch-strategy`, for strategic merge.
     pub patch_strategy: PatchStrategy,
     /// `x-kubernetes-patch-merge-key`: the identity of list items under strategic merge.
     pub patch_merge_key: Option<String>,
+}
+
+/// Where protobuf carries a field.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProtoField {
+    /// The field number; never 0.
+    pub number: u16,
+    /// The numbers of the embedded messages that carry the field, outermost first, 0 where there is
+    /// none. JSON lists the fields of a struct that Go embeds among those of the outer struct
+    /// (`hostPath` of a volume), protobuf keeps them in a message of their own (`volumeSource`).
+    pub within: [u16; 2],
+    /// Whether a zero value differs from absence, because Go has a pointer there (`replicas: 0`).
+    /// Go writes all other scalars always, and its JSON leaves out their zero values.
+    pub presence: bool,
+}
+
+impl ProtoField {
+    /// A field directly in its message, whose zero value means absence.
+    pub fn numbered(number: u16) -> ProtoField {
+        ProtoField {
+            number,
+            ..ProtoField::default()
+        }
+    }
 }
 
 /// How strategic merge treats a field.
