@@ -11,5 +11,6 @@
 //! engine is written once. Objects are [`serde_json::Value`]s throughout.
 
 pub mod kinds;
+pub mod merge;
 pub mod table;
 pub mod types;
