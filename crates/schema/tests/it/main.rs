@@ -1,0 +1,3 @@
+//! Engines against what a real API server answered.
+
+mod merge;
