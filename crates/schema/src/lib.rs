@@ -12,5 +12,6 @@
 
 pub mod kinds;
 pub mod merge;
+pub mod proto;
 pub mod table;
 pub mod types;
