@@ -10,8 +10,14 @@
 //! Built-in kinds and custom resources are described by one type graph ([`types`]), so that every
 //! engine is written once. Objects are [`serde_json::Value`]s throughout.
 
+pub mod builtin;
+pub mod crd;
 pub mod kinds;
 pub mod merge;
+pub mod parse;
 pub mod proto;
+pub mod quantity;
+pub mod selector;
 pub mod table;
 pub mod types;
+pub mod validate;

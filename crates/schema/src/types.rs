@@ -198,6 +198,8 @@ pub struct Constraints {
     pub logic: Option<Value>,
     /// `x-kubernetes-validations`, kept as written.
     pub rules: Option<Value>,
+    /// What pattern, logic and rules compile to; absent on types that no definition stated.
+    pub compiled: Option<Arc<crate::validate::Compiled>>,
 }
 
 /// A type together with the pool it lives in.
