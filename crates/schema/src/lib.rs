@@ -14,6 +14,7 @@ pub mod builtin;
 pub mod crd;
 pub mod kinds;
 pub mod merge;
+pub mod openapi;
 pub mod parse;
 pub mod proto;
 pub mod quantity;

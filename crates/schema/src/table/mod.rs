@@ -37,6 +37,11 @@ pub use write::write;
 
 const BUILTIN: &str = include_str!("builtin.table");
 
+/// The checked-in table.
+pub(crate) fn builtin_text() -> &'static str {
+    BUILTIN
+}
+
 /// The types of the checked-in table.
 pub(crate) fn builtin_pool() -> TypePool {
     read(BUILTIN).expect("the checked-in table is read by this module's tests")
