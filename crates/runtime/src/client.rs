@@ -115,6 +115,14 @@ pub async fn from_kubeconfig(
     connect(config_from_text(text, origin).await?, user_agent)
 }
 
+/// A GET of `path` on the API server, for the pages that are no objects: `/livez`, `/version`.
+pub fn get_request(path: &str) -> http::Request<Vec<u8>> {
+    let mut request = http::Request::new(Vec::new());
+    // A path that is no URI leaves "/", which every server answers in its own way.
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    request
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

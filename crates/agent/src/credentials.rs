@@ -1,0 +1,459 @@
+//! The agent's credentials for its hub: the Secret they are kept in, whether they still hold, and
+//! the client made from them. Pure but for the making of the client.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyades_api::identity::AgentIdentity;
+use hyades_api::identity::ClusterName;
+use hyades_pki::Certificate;
+use hyades_pki::Kubeconfig;
+use hyades_pki::kubeconfig::Cluster;
+use hyades_pki::kubeconfig::Context;
+use hyades_pki::kubeconfig::NamedCluster;
+use hyades_pki::kubeconfig::NamedContext;
+use hyades_pki::kubeconfig::NamedUser;
+use hyades_pki::kubeconfig::User;
+use hyades_runtime::k8s_openapi::ByteString;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
+use jiff::Timestamp;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Keys of the hub kubeconfig Secret, as upstream's agents and tools know them.
+pub mod keys {
+    /// The kubeconfig; also in the bootstrap Secret.
+    pub const KUBECONFIG: &str = "kubeconfig";
+    /// Name of the cluster.
+    pub const CLUSTER_NAME: &str = "cluster-name";
+    /// Name of the agent.
+    pub const AGENT_NAME: &str = "agent-name";
+    /// The certificate, PEM.
+    pub const CERTIFICATE: &str = "tls.crt";
+    /// The key, PEM.
+    pub const KEY: &str = "tls.key";
+}
+
+/// Where a hub is, as a kubeconfig's current context says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HubEndpoint {
+    /// Name of the cluster entry. Compared too: another name is another hub.
+    pub entry: String,
+    /// The server, its authority and the way to it.
+    pub cluster: Cluster,
+}
+
+/// Why a kubeconfig says nothing about a hub.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The Secret has no kubeconfig.
+    #[error(
+        "Secret {secret} has no key {:?}; write the hub's kubeconfig there",
+        keys::KUBECONFIG
+    )]
+    NoKubeconfig {
+        /// Name of the Secret.
+        secret: String,
+    },
+    /// It cannot be read.
+    #[error("Secret {secret}: {reason}")]
+    Unreadable {
+        /// Name of the Secret.
+        secret: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl HubEndpoint {
+    /// The hub of the kubeconfig's current context.
+    ///
+    /// # Errors
+    ///
+    /// When there is no kubeconfig, context or server.
+    pub fn of(kubeconfig: &str, secret: &str) -> Result<Self, EndpointError> {
+        let unreadable = |reason: String| EndpointError::Unreadable {
+            secret: secret.to_owned(),
+            reason,
+        };
+        let parsed =
+            Kubeconfig::parse(kubeconfig).map_err(|error| unreadable(error.to_string()))?;
+        let context = parsed
+            .context(&parsed.current_context)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let named = parsed
+            .clusters
+            .iter()
+            .find(|named| named.name == context.cluster);
+        let named = named.ok_or_else(|| {
+            unreadable(format!(
+                "the kubeconfig has no cluster {:?}",
+                context.cluster
+            ))
+        })?;
+        if named
+            .cluster
+            .server
+            .as_deref()
+            .unwrap_or_default()
+            .is_empty()
+        {
+            return Err(unreadable(format!(
+                "cluster {:?} has no server",
+                named.name
+            )));
+        }
+        Ok(Self {
+            entry: named.name.clone(),
+            cluster: named.cluster.clone(),
+        })
+    }
+
+    /// URL of the hub's API server, exactly as written.
+    pub fn server(&self) -> &str {
+        self.cluster.server.as_deref().unwrap_or_default()
+    }
+
+    /// The kubeconfig for the agent's own identity: the same hub, and `user` to present.
+    fn kubeconfig(&self, user: User) -> Kubeconfig {
+        let mut cluster = self.cluster.clone();
+        cluster.other.remove("insecure-skip-tls-verify");
+        Kubeconfig {
+            clusters: vec![NamedCluster {
+                name: self.entry.clone(),
+                cluster,
+            }],
+            contexts: vec![NamedContext {
+                name: "default-context".to_owned(),
+                context: Context {
+                    cluster: self.entry.clone(),
+                    user: "default-auth".to_owned(),
+                    namespace: Some("configuration".to_owned()),
+                    ..Context::default()
+                },
+            }],
+            current_context: "default-context".to_owned(),
+            users: vec![NamedUser {
+                name: "default-auth".to_owned(),
+                user,
+            }],
+            ..Kubeconfig::empty()
+        }
+    }
+
+    /// The kubeconfig as kept in the Secret: certificate and key are files beside it.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing YAML.
+    pub fn stored_kubeconfig(&self) -> Result<String, hyades_pki::KubeconfigError> {
+        let other = BTreeMap::from([
+            ("client-certificate".to_owned(), json!(keys::CERTIFICATE)),
+            ("client-key".to_owned(), json!(keys::KEY)),
+        ]);
+        self.kubeconfig(User {
+            other,
+            ..User::default()
+        })
+        .to_yaml()
+    }
+}
+
+/// Text under a key of a Secret; nothing if absent or not text.
+pub fn text<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
+    let bytes = secret.data.as_ref()?.get(key)?;
+    std::str::from_utf8(&bytes.0).ok()
+}
+
+/// Who the agent is and how it proves so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credentials {
+    /// The hub they are for.
+    pub endpoint: HubEndpoint,
+    /// The certificate, PEM.
+    pub certificate_pem: String,
+    /// Its key, PEM.
+    pub key_pem: String,
+}
+
+impl Credentials {
+    /// Reads the hub kubeconfig Secret; nothing if it is not complete.
+    pub fn read(secret: &Secret) -> Option<Self> {
+        let name = secret.metadata.name.as_deref().unwrap_or_default();
+        Some(Self {
+            endpoint: HubEndpoint::of(text(secret, keys::KUBECONFIG)?, name).ok()?,
+            certificate_pem: text(secret, keys::CERTIFICATE)?.to_owned(),
+            key_pem: text(secret, keys::KEY)?.to_owned(),
+        })
+    }
+
+    /// A kubeconfig with certificate and key inside, for a client in this process.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing YAML.
+    pub fn client_kubeconfig(&self) -> Result<String, hyades_pki::KubeconfigError> {
+        let user = User {
+            client_certificate_data: Some(STANDARD.encode(&self.certificate_pem)),
+            client_key_data: Some(STANDARD.encode(&self.key_pem)),
+            ..User::default()
+        };
+        self.endpoint.kubeconfig(user).to_yaml()
+    }
+
+    /// The Secret's data for these credentials.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing YAML.
+    pub fn secret_data(
+        &self,
+        identity: &AgentIdentity,
+        cluster: &ClusterName,
+    ) -> Result<BTreeMap<String, ByteString>, hyades_pki::KubeconfigError> {
+        let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+        Ok(BTreeMap::from([
+            (
+                keys::KUBECONFIG.to_owned(),
+                bytes(&self.endpoint.stored_kubeconfig()?),
+            ),
+            (keys::CLUSTER_NAME.to_owned(), bytes(cluster.as_str())),
+            (keys::AGENT_NAME.to_owned(), bytes(identity.agent())),
+            (keys::CERTIFICATE.to_owned(), bytes(&self.certificate_pem)),
+            (keys::KEY.to_owned(), bytes(&self.key_pem)),
+        ]))
+    }
+}
+
+/// Why the credentials in the Secret do not serve, so that the agent must bootstrap.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Invalid {
+    /// The Secret does not exist or lacks a key.
+    #[error("there are no credentials for the hub yet")]
+    Missing,
+    /// The bootstrap kubeconfig names another hub.
+    #[error("the bootstrap kubeconfig names another hub ({0})")]
+    OtherHub(String),
+    /// The certificate cannot be read.
+    #[error("the certificate cannot be read: {0}")]
+    Unreadable(String),
+    /// The certificate is another agent's.
+    #[error("the certificate belongs to {found:?}, and this agent is {wanted:?}")]
+    OtherIdentity {
+        /// Its common name.
+        found: String,
+        /// The common name it should have.
+        wanted: String,
+    },
+    /// The certificate has run out.
+    #[error("the certificate expired at {0}")]
+    Expired(Timestamp),
+}
+
+/// Whether the credentials in the Secret serve `identity` at the hub that the bootstrap
+/// kubeconfig names. Without a bootstrap kubeconfig any hub is right: there is no other to go to.
+pub fn validate(
+    credentials: Option<&Credentials>,
+    bootstrap: Option<&HubEndpoint>,
+    identity: &AgentIdentity,
+    now: Timestamp,
+) -> Result<(), Invalid> {
+    let credentials = credentials.ok_or(Invalid::Missing)?;
+    let other = bootstrap.and_then(|bootstrap| difference(&credentials.endpoint, bootstrap));
+    if let Some(other) = other {
+        return Err(Invalid::OtherHub(other));
+    }
+    let chain = Certificate::parse_pem_bundle(&credentials.certificate_pem)
+        .map_err(|error| Invalid::Unreadable(error.to_string()))?;
+    if let Some(expired) = chain
+        .iter()
+        .find(|certificate| certificate.not_after() <= now)
+    {
+        return Err(Invalid::Expired(expired.not_after()));
+    }
+    let wanted = identity.common_name();
+    let found = |certificate: &Certificate| certificate.subject().common_name.clone();
+    if chain.iter().any(|certificate| found(certificate) == wanted) {
+        return Ok(());
+    }
+    Err(Invalid::OtherIdentity {
+        found: chain.first().map(found).unwrap_or_default(),
+        wanted,
+    })
+}
+
+/// How two endpoints differ in what makes a hub: entry name, server, authority, proxy.
+fn difference(current: &HubEndpoint, wanted: &HubEndpoint) -> Option<String> {
+    let proxy = |endpoint: &HubEndpoint| endpoint.cluster.other.get("proxy-url").cloned();
+    let file =
+        |endpoint: &HubEndpoint| endpoint.cluster.other.get("certificate-authority").cloned();
+    if current.server() != wanted.server() {
+        return Some(format!(
+            "server {}, not {}",
+            wanted.server(),
+            current.server()
+        ));
+    }
+    if current.entry != wanted.entry {
+        return Some(format!(
+            "cluster entry {:?}, not {:?}",
+            wanted.entry, current.entry
+        ));
+    }
+    if current.cluster.certificate_authority_data != wanted.cluster.certificate_authority_data
+        || file(current) != file(wanted)
+    {
+        return Some("another certificate authority".to_owned());
+    }
+    (proxy(current) != proxy(wanted)).then(|| "another proxy".to_owned())
+}
+
+/// The time for renewal of a chain: when this share of its life remains. Life is from the latest
+/// start to the earliest end. Nothing for an empty or unreadable chain.
+pub fn renew_at(certificate_pem: &str, remaining_share: f64) -> Option<Timestamp> {
+    let chain = Certificate::parse_pem_bundle(certificate_pem).ok()?;
+    let start = chain.iter().map(Certificate::not_before).max()?;
+    let end = chain.iter().map(Certificate::not_after).min()?;
+    let life_seconds = (end.as_second() - start.as_second()).max(0) as f64;
+    let remaining_seconds = (life_seconds * remaining_share) as i64;
+    Timestamp::from_second(end.as_second() - remaining_seconds).ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use hyades_pki::Authority;
+    use hyades_pki::Validity;
+
+    const LIFE_SECONDS: i64 = 1000;
+
+    pub(crate) fn identity() -> AgentIdentity {
+        AgentIdentity::new("cluster1".parse().expect("a name"), "agent1").expect("an identity")
+    }
+
+    pub(crate) fn endpoint(server: &str, entry: &str) -> HubEndpoint {
+        HubEndpoint {
+            entry: entry.to_owned(),
+            cluster: Cluster {
+                server: Some(server.to_owned()),
+                certificate_authority_data: Some(STANDARD.encode("ca")),
+                ..Cluster::default()
+            },
+        }
+    }
+
+    fn start() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).expect("a time")
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        Timestamp::from_second(start().as_second() + seconds).expect("a time")
+    }
+
+    fn credentials(common_name: &str) -> Credentials {
+        let authority = Authority::new("ca", Validity::starting(start(), 10 * LIFE_SECONDS))
+            .expect("an authority");
+        let (certificate, key) = authority
+            .issue_client(
+                common_name,
+                &[],
+                Validity {
+                    not_before: start(),
+                    not_after: after(LIFE_SECONDS),
+                },
+            )
+            .expect("a certificate");
+        Credentials {
+            endpoint: endpoint("https://hub", "hub"),
+            certificate_pem: certificate.to_pem(),
+            key_pem: key.to_ec_pem(),
+        }
+    }
+
+    #[test]
+    fn credentials_hold_only_for_their_hub_identity_and_time() {
+        let good = credentials(&identity().common_name());
+        let check = |credentials: Option<&Credentials>, bootstrap: &HubEndpoint, seconds| {
+            validate(credentials, Some(bootstrap), &identity(), after(seconds))
+        };
+        let hub = endpoint("https://hub", "hub");
+        assert_eq!(check(Some(&good), &hub, 10), Ok(()));
+        assert_eq!(validate(Some(&good), None, &identity(), after(10)), Ok(()));
+        assert_eq!(check(None, &hub, 10), Err(Invalid::Missing));
+        assert!(matches!(
+            check(Some(&good), &hub, LIFE_SECONDS),
+            Err(Invalid::Expired(_))
+        ));
+        let other_hubs = [
+            endpoint("https://hub2", "hub"),
+            endpoint("https://hub", "hub2"),
+        ];
+        for other in &other_hubs {
+            assert!(matches!(
+                check(Some(&good), other, 10),
+                Err(Invalid::OtherHub(_))
+            ));
+        }
+        let stranger = credentials("system:open-cluster-management:cluster1:agent2");
+        assert!(matches!(
+            check(Some(&stranger), &hub, 10),
+            Err(Invalid::OtherIdentity { .. })
+        ));
+        let broken = Credentials {
+            certificate_pem: "rubbish".to_owned(),
+            ..good
+        };
+        assert!(matches!(
+            check(Some(&broken), &hub, 10),
+            Err(Invalid::Unreadable(_)) | Err(Invalid::OtherIdentity { .. })
+        ));
+    }
+
+    #[test]
+    fn the_secret_has_upstreams_layout_and_reads_back() {
+        let credentials = credentials(&identity().common_name());
+        let cluster = "cluster1".parse().expect("a name");
+        let data = credentials
+            .secret_data(&identity(), &cluster)
+            .expect("data");
+        let names: Vec<_> = data.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "agent-name",
+                "cluster-name",
+                "kubeconfig",
+                "tls.crt",
+                "tls.key"
+            ]
+        );
+        let stored = String::from_utf8(data[keys::KUBECONFIG].0.clone()).expect("text");
+        assert!(stored.contains("client-certificate: tls.crt"), "{stored}");
+        assert!(stored.contains("namespace: configuration"), "{stored}");
+        let secret = Secret {
+            data: Some(data),
+            ..Secret::default()
+        };
+        assert_eq!(Credentials::read(&secret), Some(credentials));
+        assert_eq!(text(&secret, keys::AGENT_NAME), Some("agent1"));
+    }
+
+    #[test]
+    fn renewal_falls_due_when_the_share_remains() {
+        let credentials = credentials("x");
+        assert_eq!(
+            renew_at(&credentials.certificate_pem, 0.25),
+            Some(after(LIFE_SECONDS * 3 / 4))
+        );
+        assert_eq!(renew_at("", 0.25), None);
+    }
+
+    #[test]
+    fn a_kubeconfig_without_a_server_says_what_is_missing() {
+        let text = "clusters: [{name: hub, cluster: {}}]\ncontexts: [{name: c, context: {cluster: hub, user: u}}]\ncurrent-context: c\n";
+        let error = HubEndpoint::of(text, "bootstrap-hub-kubeconfig").expect_err("no server");
+        assert_eq!(
+            error.to_string(),
+            "Secret bootstrap-hub-kubeconfig: cluster \"hub\" has no server"
+        );
+    }
+}

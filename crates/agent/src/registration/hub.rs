@@ -1,0 +1,414 @@
+//! The normal phase, under the agent's own identity: lease, status, rotation of the certificate.
+
+use super::Shared;
+use super::bootstrap;
+use super::certificate;
+use super::lease;
+use super::status;
+use crate::credentials;
+use crate::credentials::Credentials;
+use crate::session::Session;
+use hyades_api::cluster::ManagedCluster;
+use hyades_api::conditions;
+use hyades_api::conditions::Statement;
+use hyades_api::conditions::managed_cluster as known;
+use hyades_pki::Certificate;
+use hyades_runtime::Cache;
+use hyades_runtime::Trouble;
+use hyades_runtime::apply;
+use hyades_runtime::backoff::Backoff;
+use hyades_runtime::backoff::Policy;
+use hyades_runtime::controller;
+use hyades_runtime::controller::Change;
+use hyades_runtime::events::EventType;
+use hyades_runtime::events::Recorder;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Resource;
+use hyades_runtime::kube::runtime::watcher;
+use jiff::Timestamp;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The certificate is renewed when this share of its life remains: drawn anew each time, so that
+/// certificates issued together are not renewed together.
+const RENEWAL_SHARE: std::ops::Range<f64> = 0.20..0.25;
+
+/// Longest single sleep before looking at the clock again: a suspended machine must not oversleep.
+const CLOCK_CHECK: Duration = Duration::from_secs(300);
+
+/// How the agent asks whether it has rights yet, when no event can tell it.
+const ACCEPTANCE: Policy = Policy {
+    base: Duration::from_millis(25),
+    cap: Duration::from_secs(15),
+    factor: 1.6,
+    jitter: 0.3,
+};
+
+/// The inventory object as last seen or written.
+type Current = watch::Sender<Option<ManagedCluster>>;
+
+/// Works for the hub until the certificate must be replaced. Returns its replacement, or nothing
+/// when it has expired.
+pub(super) async fn run(shared: &Shared<'_>, credentials: Credentials) -> Option<Credentials> {
+    let identity = shared.identity.clone();
+    let session = match Session::open(&credentials, identity, "registration-agent").await {
+        Ok(session) => session,
+        Err(error) => {
+            shared
+                .warn(
+                    "HubKubeconfigUnusable",
+                    &format!("{error}; waiting for another"),
+                )
+                .await;
+            std::future::pending().await
+        }
+    };
+    let end = end_of(&credentials);
+    shared.expires_at.store(end.as_second(), Ordering::Relaxed);
+    shared.sessions.send_replace(Some(session.clone()));
+    let current = watch::Sender::new(None);
+    let statements = watch::Sender::new(rotation_statement(&credentials));
+    tokio::select! {
+        rotated = rotate(shared, &session, &credentials, &statements) => Some(rotated),
+        () = until(end) => {
+            shared.warn("CertificateExpired", &format!("the agent's certificate expired at {end}")).await;
+            None
+        }
+        () = registered(shared, &session, &current, &statements) => None,
+    }
+}
+
+fn end_of(credentials: &Credentials) -> Timestamp {
+    credentials::renew_at(&credentials.certificate_pem, 0.0).unwrap_or(Timestamp::MAX)
+}
+
+fn rotation_statement(credentials: &Credentials) -> Option<Statement> {
+    let chain = Certificate::parse_pem_bundle(&credentials.certificate_pem).ok()?;
+    let certificate = chain.first()?;
+    let message = format!(
+        "client certificate rotated starting from {} to {}",
+        go_time(certificate.not_before()),
+        go_time(certificate.not_after())
+    );
+    Some(known::CERTIFICATE_UPDATED.with_message(message))
+}
+
+/// A time as Go prints it, which is what upstream writes into the condition.
+fn go_time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
+}
+
+async fn until(time: Timestamp) {
+    loop {
+        let seconds = time.as_second() - Timestamp::now().as_second();
+        let Ok(seconds) = u64::try_from(seconds) else {
+            return;
+        };
+        if seconds == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(seconds).min(CLOCK_CHECK)).await;
+    }
+}
+
+/// Waits until renewal is due, obtains a new certificate and saves it.
+async fn rotate(
+    shared: &Shared<'_>,
+    session: &Session,
+    credentials: &Credentials,
+    statements: &watch::Sender<Option<Statement>>,
+) -> Credentials {
+    let share = rand::random_range(RENEWAL_SHARE);
+    until(credentials::renew_at(&credentials.certificate_pem, share).unwrap_or(Timestamp::MAX))
+        .await;
+    let mut backoff = Backoff::new(Policy::API);
+    loop {
+        tracing::info!("the certificate is due for renewal");
+        let denied = async |message: &str| shared.warn("CertificateRequestDenied", message).await;
+        match certificate::obtain(&session.client, &shared.identity, shared.options, denied).await {
+            Ok(issued) => {
+                let renewed = Credentials {
+                    endpoint: credentials.endpoint.clone(),
+                    certificate_pem: issued.certificate_pem,
+                    key_pem: issued.key_pem,
+                };
+                bootstrap::save(shared, &renewed).await;
+                return renewed;
+            }
+            Err(error) => {
+                let message = match &error {
+                    certificate::CertificateError::TooMany(_) => error.to_string(),
+                    _ => format!("Failed to rotated client certificate {error}"),
+                };
+                statements.send_replace(Some(
+                    known::CERTIFICATE_UPDATE_FAILED.with_message(&message),
+                ));
+                shared.warn("CertificateNotRenewed", &message).await;
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
+        }
+    }
+}
+
+/// Lease and status, from acceptance on. Ends never.
+async fn registered(
+    shared: &Shared<'_>,
+    session: &Session,
+    current: &Current,
+    statements: &watch::Sender<Option<Statement>>,
+) {
+    let first = await_access(shared, session).await;
+    let (lease_sender, lease_duration) = watch::channel(lease_duration(&first));
+    current.send_replace(Some(first));
+    let _cache = watch_inventory_object(session, current.clone(), lease_sender);
+    tokio::join!(
+        lease::renew(
+            session.client.clone(),
+            &session.identity.cluster,
+            lease_duration
+        ),
+        report(shared, session, current, statements),
+    );
+}
+
+fn lease_duration(cluster: &ManagedCluster) -> Option<Duration> {
+    let seconds = u64::try_from(cluster.spec.effective_lease_duration_seconds()).unwrap_or(60);
+    status::is_accepted(cluster).then(|| Duration::from_secs(seconds))
+}
+
+/// Reads the inventory object as soon as the hub gives the right to. The bootstrap identity may
+/// watch it before, and so tells when asking is worth while.
+async fn await_access(shared: &Shared<'_>, session: &Session) -> ManagedCluster {
+    let api: Api<ManagedCluster> = Api::all(session.client.clone());
+    let cluster = &session.identity.cluster;
+    let (accepted_sender, mut accepted) = watch::channel(false);
+    let mut scout = None;
+    let mut backoff = Backoff::new(ACCEPTANCE);
+    loop {
+        let trouble = match api.get(cluster.as_str()).await {
+            Ok(object) => return object,
+            Err(error) => Trouble::of(&error),
+        };
+        let delay = backoff.next_delay();
+        if backoff.failures() == 1 {
+            scout = start_scout(shared, accepted_sender.clone()).await;
+        }
+        let waiting = match &trouble {
+            Trouble::Forbidden(_) => format!(
+                "waiting for the hub to accept this cluster (on the hub: clusteradm accept --clusters {cluster})"
+            ),
+            Trouble::NotFound(_) => format!(
+                "the inventory object {cluster} is gone from the hub: join again to come back"
+            ),
+            other => format!("reading the inventory object {cluster}: {other}"),
+        };
+        // Once at the start, and then only when the wait has become long.
+        if backoff.failures() == 1 || delay * 2 > ACCEPTANCE.cap {
+            tracing::info!(
+                "{waiting}; asking again within {:.1} s",
+                delay.as_secs_f64()
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            Ok(()) = accepted.changed() => backoff.reset(),
+        }
+        drop(scout.take_if(|_| *accepted.borrow()));
+    }
+}
+
+async fn start_scout(
+    shared: &Shared<'_>,
+    accepted: watch::Sender<bool>,
+) -> Option<Cache<ManagedCluster>> {
+    let kubeconfig = shared.bootstrap_kubeconfig().await?;
+    let client = bootstrap::client(&kubeconfig).await.ok()?;
+    let config =
+        watcher::Config::default().fields(&format!("metadata.name={}", shared.identity.cluster));
+    Some(controller::watch(
+        Api::all(client),
+        config,
+        move |change: Change<'_, ManagedCluster>| {
+            let object = match change {
+                Change::Applied(object) => object,
+                Change::Deleted(_) | Change::Synced => return,
+            };
+            if status::is_accepted(object) {
+                accepted.send_replace(true);
+            }
+        },
+    ))
+}
+
+fn watch_inventory_object(
+    session: &Session,
+    current: Current,
+    lease: watch::Sender<Option<Duration>>,
+) -> Cache<ManagedCluster> {
+    let name = session.identity.cluster.clone();
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let tell = move |object: Option<&ManagedCluster>| {
+        if object.is_some_and(|object| is_older(object, current.borrow().as_ref())) {
+            return;
+        }
+        let duration = object.and_then(lease_duration);
+        lease.send_if_modified(|known| std::mem::replace(known, duration) != duration);
+        current.send_replace(object.cloned());
+    };
+    controller::watch(
+        Api::all(session.client.clone()),
+        config,
+        move |change| match change {
+            Change::Applied(object) => tell(Some(object)),
+            Change::Deleted(_) => {
+                tracing::warn!(
+                    "the inventory object {name} was deleted from the hub: this cluster is deregistered; join again to come back"
+                );
+                tell(None);
+            }
+            Change::Synced => {}
+        },
+    )
+}
+
+/// Whether an object from the watch was overtaken by what this agent wrote itself.
+fn is_older(seen: &ManagedCluster, known: Option<&ManagedCluster>) -> bool {
+    let version = |object: &ManagedCluster| {
+        object
+            .metadata
+            .resource_version
+            .as_ref()?
+            .parse::<u64>()
+            .ok()
+    };
+    let known = known.filter(|known| known.metadata.uid == seen.metadata.uid);
+    matches!((version(seen), known.and_then(version)), (Some(seen), Some(known)) if seen < known)
+}
+
+/// Keeps the status on the hub as [`status::decide`] wants it.
+async fn report(
+    shared: &Shared<'_>,
+    session: &Session,
+    current: &Current,
+    statements: &watch::Sender<Option<Statement>>,
+) {
+    let api: Api<ManagedCluster> = Api::all(session.client.clone());
+    let recorder = Recorder::new(
+        session.client.clone(),
+        "klusterlet-agent",
+        &shared.context.pod_name,
+    );
+    let mut observed = shared.wec.subscribe();
+    let mut cluster = current.subscribe();
+    let mut statement = statements.subscribe();
+    let mut backoff = Backoff::new(Policy::API);
+    loop {
+        let picture = observed.borrow_and_update().clone();
+        let extra: Vec<Statement> = statement.borrow_and_update().iter().cloned().collect();
+        let object = cluster.borrow_and_update().clone();
+        let changes = object
+            .as_ref()
+            .and_then(|object| status::decide(object, &picture, &extra, &Time(Timestamp::now())));
+        let retry = match (object, changes) {
+            (Some(object), Some(changes)) => {
+                send(&api, current, &recorder, &object, changes, &mut backoff).await
+            }
+            _ => None,
+        };
+        let retried = async {
+            match retry {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = retried => {}
+            Ok(()) = cluster.changed() => {}
+            Ok(()) = observed.changed() => {}
+            Ok(()) = statement.changed() => {}
+        }
+    }
+}
+
+/// Sends one status patch. Returns after which time to decide again, if it did not succeed.
+async fn send(
+    api: &Api<ManagedCluster>,
+    current: &Current,
+    recorder: &Recorder,
+    object: &ManagedCluster,
+    changes: serde_json::Value,
+    backoff: &mut Backoff,
+) -> Option<Duration> {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let error = match apply::patch_status(api, object, changes).await {
+        Ok(updated) => {
+            backoff.reset();
+            tell_availability(recorder, object, &updated).await;
+            current.send_replace(Some(updated));
+            return None;
+        }
+        Err(error) => error,
+    };
+    let trouble = Trouble::of(&error);
+    let delay = backoff.next_delay();
+    if trouble.is_conflict() {
+        // Someone wrote meanwhile: decide anew from what is there now, at once.
+        if let Ok(newest) = api.get(name).await {
+            current.send_replace(Some(newest));
+            return Some(if backoff.failures() == 1 {
+                Duration::ZERO
+            } else {
+                delay
+            });
+        }
+    }
+    tracing::warn!(
+        "reporting status to the hub: {trouble}; trying again in {:.1} s",
+        delay.as_secs_f64()
+    );
+    Some(delay)
+}
+
+/// Records an Event in the mailbox when availability changed, as upstream's agent does.
+async fn tell_availability(recorder: &Recorder, before: &ManagedCluster, after: &ManagedCluster) {
+    let state = |cluster: &ManagedCluster| {
+        conditions::find(&cluster.status.conditions, known::AVAILABLE)
+            .map(|found| found.status.clone())
+    };
+    let now = state(after);
+    if state(before) == now {
+        return;
+    }
+    let name = after.metadata.name.clone().unwrap_or_default();
+    let mut regarding = after.object_ref(&());
+    regarding.namespace = Some(name.clone());
+    let (kind, reason, note) = match now.as_deref() {
+        Some("True") => (
+            EventType::Normal,
+            "Available",
+            format!("The cluster {name} is available"),
+        ),
+        _ => (
+            EventType::Warning,
+            "Unavailable",
+            format!("The cluster {name} is not available"),
+        ),
+    };
+    tracing::info!("{note}");
+    recorder
+        .record(&name, &regarding, kind, reason, &note)
+        .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_go_writes_them() {
+        let time = Timestamp::from_second(1_800_000_000).expect("a time");
+        assert_eq!(go_time(time), "2027-01-15 08:00:00 +0000 UTC");
+    }
+}

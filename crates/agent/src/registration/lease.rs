@@ -1,0 +1,123 @@
+//! The agent's heartbeat: the lease that the hub made for it, renewed while the hub accepts it.
+
+use hyades_api::identity::ClusterName;
+use hyades_api::names;
+use hyades_runtime::Trouble;
+use hyades_runtime::backoff;
+use hyades_runtime::backoff::Backoff;
+use hyades_runtime::backoff::Policy;
+use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use hyades_runtime::kube;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Client;
+use hyades_runtime::kube::api::PostParams;
+use jiff::Timestamp;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Renewals are spread by up to this share, so that a fleet started at once does not stay in step.
+const JITTER: f64 = 0.25;
+
+/// A lease that cannot be renewed is tried again within its own duration, however long the
+/// trouble lasts.
+const RETRY: Policy = Policy {
+    base: Duration::from_millis(20),
+    cap: Duration::from_secs(10),
+    factor: 2.0,
+    jitter: 0.5,
+};
+
+/// Renews the lease for ever. `duration` holds the lease's duration while the hub accepts the
+/// agent, and nothing while it does not.
+pub async fn renew(
+    client: Client,
+    cluster: &ClusterName,
+    mut duration: watch::Receiver<Option<Duration>>,
+) {
+    let api: Api<Lease> = Api::namespaced(client, names::mailbox(cluster));
+    let mut held = None;
+    let mut backoff = Backoff::new(RETRY);
+    loop {
+        let period = *duration.borrow_and_update();
+        let wait = match period {
+            None => None,
+            Some(period) => Some(match renew_once(&api, held.take()).await {
+                Ok(lease) => {
+                    backoff.reset();
+                    held = Some(lease);
+                    // Sliding: the wait starts when the call has ended.
+                    backoff::jitter(period, JITTER)
+                }
+                Err(error) => {
+                    let delay = backoff.next_delay();
+                    report(&error, &backoff, delay);
+                    delay
+                }
+            }),
+        };
+        let elapsed = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = elapsed => {}
+            changed = duration.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn report(error: &kube::Error, backoff: &Backoff, delay: Duration) {
+    let trouble = Trouble::of(error);
+    let seconds = delay.as_secs_f64();
+    // Right after acceptance the hub may still be making the lease.
+    if trouble.is_not_found() && backoff.failures() < 5 {
+        tracing::debug!("the hub has not made the lease yet; trying again in {seconds:.2} s");
+    } else {
+        tracing::warn!(
+            "renewing the lease {}: {trouble}; trying again in {seconds:.1} s",
+            names::LEASE
+        );
+    }
+}
+
+/// Writes the time into the lease: over the one held, or, if that is stale, over a fresh one.
+async fn renew_once(api: &Api<Lease>, held: Option<Lease>) -> kube::Result<Lease> {
+    if let Some(lease) = held {
+        match api
+            .replace(names::LEASE, &PostParams::default(), &renewed(lease))
+            .await
+        {
+            Err(error) if Trouble::of(&error).is_conflict() => {}
+            other => return other,
+        }
+    }
+    let lease = api.get(names::LEASE).await?;
+    api.replace(names::LEASE, &PostParams::default(), &renewed(lease))
+        .await
+}
+
+fn renewed(mut lease: Lease) -> Lease {
+    // The fields' owners are the server's affair; sending them back only costs bytes.
+    lease.metadata.managed_fields = None;
+    lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+    lease
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_changes_nothing_but_the_time() {
+        let mut lease = Lease::default();
+        lease.metadata.resource_version = Some("7".to_owned());
+        lease.spec.get_or_insert_default().lease_duration_seconds = Some(60);
+        let mut renewed = renewed(lease.clone());
+        let spec = renewed.spec.as_mut().expect("a spec");
+        assert!(spec.renew_time.take().is_some());
+        assert_eq!(renewed, lease);
+    }
+}
