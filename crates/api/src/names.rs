@@ -88,6 +88,14 @@ pub mod annotations {
     pub const PINNED_AGENT: &str = "hyades.io/pinned-agent";
     /// On a mailbox namespace: SHA-256 of the public key in the request that pinned the name.
     pub const PINNED_KEY: &str = "hyades.io/pinned-key-sha256";
+    /// On a mailbox namespace: whom its rights go to while no agent is pinned; see
+    /// [`RIGHTS_TO_PINNED_AGENT`] and [`RIGHTS_TO_GROUP`].
+    pub const RIGHTS_GO_TO: &str = "hyades.io/rights-go-to";
+    /// Value of [`RIGHTS_GO_TO`]: to nobody until an agent is pinned.
+    pub const RIGHTS_TO_PINNED_AGENT: &str = "pinned-agent";
+    /// Value of [`RIGHTS_GO_TO`]: to the whole group of the WEC, because another hub accepted it;
+    /// until its agent renews its certificate and is pinned.
+    pub const RIGHTS_TO_GROUP: &str = "group-until-renewal";
     /// On a mailbox namespace: when the name was pinned.
     pub const PINNED_ON: &str = "hyades.io/pinned-on";
 }

@@ -1,1 +1,20 @@
 //! The hub: acceptance, certificates, rights, mailboxes, liveness and clean-up on an ITS.
+//!
+//! ```text
+//! clusteradm init ──applies──▶ install     operator's Deployment, bootstrap account, ClusterManager
+//!                                 │
+//!                                 ▼
+//!                              operator    CRDs, namespaces, the hub's account and Deployment
+//!                                 │
+//!                                 ▼
+//! agents, administrators ◀──▶   hub        one reconciliation per inventory object
+//! ```
+//!
+//! This crate knows the Kubernetes API and nothing about who serves it. Nobody here holds the
+//! verbs `escalate` or `bind`: the hub itself holds every right it hands out, and the operator
+//! holds every right of the hub, so an API server lets them grant these and nothing more.
+
+pub mod hub;
+pub mod install;
+mod manifests;
+pub mod operator;

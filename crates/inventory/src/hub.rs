@@ -1,0 +1,322 @@
+//! The hub: keeps every inventory object, its mailbox, its rights and its lease as they should be.
+//!
+//! ```text
+//! ManagedCluster ─┐                          ┌▶ metadata and spec, in one patch
+//! Namespace ──────┤                          ├▶ mailbox, ClusterRole, three bindings
+//! RBAC, Lease ────┼▶ one key per WEC ▶ agent ┼▶ Lease
+//! requests ───────┤          (cluster)       ├▶ status, in one patch
+//! timers ─────────┘                          └▶ on deregistration: works, add-ons, requests
+//!
+//! CertificateSigningRequest ▶ one key per request ▶ approve, deny or leave (requests)
+//! ManagedClusterSet, binding ▶ one key per set ▶ members, conditions (sets)
+//! ```
+//!
+//! Each module decides with pure functions over what was seen; `cluster` alone talks to the server
+//! about a WEC, so that one change costs one patch and not one a controller.
+//!
+//! # Where this hub is stricter than upstream's
+//!
+//! - **A name is pinned** (`pins`). The first agent whose bootstrap request was approved owns the
+//!   WEC's name until deregistration. Requests of others are denied and told by whom it is taken.
+//! - **Rights go to the pinned user**, not to the group of the WEC's name, which any holder of an
+//!   older certificate for the same name belongs to as well. Credentials of a replaced or
+//!   deregistered agent are therefore refused although the certificate itself is still valid.
+//! - **Requests go with the WEC**: an approval of a former life cannot pin the name in the next.
+//! - **Names that would give rights elsewhere** (`kube-system`, `managed-clusters`, …) are refused.
+//! - **Liveness is judged by when this hub saw a renewal** (`liveness`), not by the agent's clock.
+//! - **A lease without the hub's label** is labelled and used; upstream stumbles over it for ever.
+
+mod acceptance;
+mod cleanup;
+mod cluster;
+mod deregistration;
+mod grants;
+mod liveness;
+mod observed;
+mod pins;
+mod requests;
+mod rights;
+mod rules;
+mod sets;
+mod taints;
+
+pub use rules::rules;
+
+use crate::hub::observed::Observed;
+use hyades_api::features::Family;
+use hyades_api::features::FeatureError;
+use hyades_api::features::FeatureGates;
+use hyades_api::identity::AgentIdentity;
+use hyades_api::identity::ClusterName;
+use hyades_runtime::Context;
+use hyades_runtime::controller;
+use hyades_runtime::events::Recorder;
+use hyades_runtime::kube::Client;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// WECs worked on at a time. Reconciliations wait for the server most of their time; 32 of them
+/// keep a server of two cores busy and bound what is in memory.
+const CLUSTER_WORKERS: usize = 32;
+
+/// Requests worked on at a time: two calls each, as above.
+const REQUEST_WORKERS: usize = 16;
+
+/// Sets worked on at a time. Sets are few.
+const SET_WORKERS: usize = 2;
+
+/// The flags of upstream's hub, as far as they mean something here.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Options {
+    /// Ways to register; csr is the only one here
+    #[arg(long, value_delimiter = ',', default_value = "csr")]
+    pub enabled_registration_drivers: Vec<String>,
+    /// Users whose bootstrap requests are approved without asking (needs the feature gate
+    /// ManagedClusterAutoApproval)
+    #[arg(long, value_delimiter = ',')]
+    pub auto_approved_csr_users: Vec<String>,
+    /// The older name of --auto-approved-csr-users
+    #[arg(long, value_delimiter = ',', hide = true)]
+    pub cluster_auto_approval_users: Vec<String>,
+    /// Feature gates, as NAME=true or NAME=false
+    #[arg(long, value_delimiter = ',')]
+    pub feature_gates: Vec<String>,
+    /// Labels for everything the hub makes, as NAME=VALUE
+    #[arg(long, value_delimiter = ',')]
+    pub labels: Vec<String>,
+    /// Resources to delete from the mailbox on deregistration, in this order, as
+    /// GROUP/VERSION/PLURAL
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "addon.open-cluster-management.io/v1beta1/managedclusteraddons,work.open-cluster-management.io/v1/manifestworks"
+    )]
+    pub gc_resource_list: Vec<String>,
+}
+
+/// Why the hub does not start.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum OptionsError {
+    /// Another driver than csr.
+    #[error("registration driver {0:?} is not supported; use --enabled-registration-drivers=csr")]
+    Driver(String),
+    /// A feature gate is unknown or malformed.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+    /// A label is not NAME=VALUE.
+    #[error("label {0:?} is not of the form NAME=VALUE; correct --labels")]
+    Label(String),
+    /// A resource is not GROUP/VERSION/PLURAL.
+    #[error("resource {0:?} is not of the form GROUP/VERSION/PLURAL; correct --gc-resource-list")]
+    Resource(String),
+}
+
+/// The options, read and checked.
+#[derive(Clone, Debug)]
+struct Settings {
+    gates: FeatureGates,
+    auto_approved_users: BTreeSet<String>,
+    labels: BTreeMap<String, String>,
+    mailbox_resources: Vec<cleanup::Resource>,
+}
+
+impl Settings {
+    fn of(options: &Options) -> Result<Self, OptionsError> {
+        let mut drivers = options.enabled_registration_drivers.iter();
+        if let Some(driver) = drivers.find(|driver| *driver != "csr") {
+            return Err(OptionsError::Driver(driver.clone()));
+        }
+        let stated = options.feature_gates.iter().map(String::as_str);
+        let gates = FeatureGates::parse(&[Family::HubRegistration], stated)?;
+        let label = |text: &String| {
+            let (name, value) = text.split_once('=')?;
+            (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+        };
+        let labels = options
+            .labels
+            .iter()
+            .map(|text| label(text).ok_or_else(|| OptionsError::Label(text.clone())))
+            .collect::<Result<_, _>>()?;
+        let mailbox_resources = options
+            .gc_resource_list
+            .iter()
+            .map(|text| {
+                cleanup::Resource::parse(text).ok_or_else(|| OptionsError::Resource(text.clone()))
+            })
+            .collect::<Result<_, _>>()?;
+        let users = options.auto_approved_csr_users.iter();
+        let users = users.chain(&options.cluster_auto_approval_users).cloned();
+        Ok(Self {
+            gates,
+            auto_approved_users: users.collect(),
+            labels,
+            mailbox_resources,
+        })
+    }
+}
+
+/// What every part of the hub holds.
+struct Hub {
+    client: Client,
+    settings: Settings,
+    events: Recorder,
+    observed: Observed,
+    /// Names given to agents whose requests this process approved; each stands until the pin is
+    /// written, so that two requests approved in the same moment cannot both get the name.
+    claims: RefCell<HashMap<ClusterName, AgentIdentity>>,
+}
+
+impl Hub {
+    /// The agent that has a WEC's name: by its pin, by a claim, or by the first approval that has
+    /// not become a pin yet.
+    fn owner_of(&self, cluster: &ClusterName) -> Option<AgentIdentity> {
+        if let Some(mailbox) = self.observed.mailboxes.get(cluster.as_str())
+            && let Some(pin) = pins::read(&mailbox.metadata)
+        {
+            return Some(pin.agent);
+        }
+        if let Some(agent) = self.claims.borrow().get(cluster) {
+            return Some(agent.clone());
+        }
+        let requests = self.observed.requests_of(cluster.as_str());
+        requests::first_approved(&requests).map(|(_, request)| request.agent)
+    }
+
+    fn claim(&self, agent: &AgentIdentity) {
+        let mut claims = self.claims.borrow_mut();
+        claims
+            .entry(agent.cluster.clone())
+            .or_insert_with(|| agent.clone());
+    }
+
+    fn release(&self, cluster: &ClusterName) {
+        self.claims.borrow_mut().remove(cluster);
+    }
+}
+
+/// Runs the hub until the context's shutdown.
+///
+/// # Errors
+///
+/// When an option cannot be had. What fails later is tried again and told in the log, in the
+/// conditions of inventory objects, and in Events of the mailboxes.
+pub async fn run(options: Options, context: Context) -> Result<(), OptionsError> {
+    let settings = Settings::of(&options)?;
+    let (observed, queues) = Observed::watch(&context.client);
+    let synced = observed.synced();
+    context.health.add_ready("caches", move || {
+        if synced.is_cancelled() {
+            Ok(())
+        } else {
+            Err("the first lists are not complete".to_owned())
+        }
+    });
+    tokio::select! {
+        () = context.shutdown.cancelled() => return Ok(()),
+        () = observed.wait_until_synced() => {}
+    }
+    let hub = Rc::new(Hub {
+        events: Recorder::new(context.client.clone(), "hub", &context.pod_name),
+        client: context.client.clone(),
+        settings,
+        observed,
+        claims: RefCell::default(),
+    });
+    let clusters = Rc::new(cluster::Reconciler::new(hub.clone()));
+    let approver = Rc::new(requests::Approver::new(hub.clone()));
+    let sets = Rc::new(sets::Reconciler::new(hub.clone(), queues.sets.clone()));
+    // Nothing may change after the start, and yet everything is to be looked at once.
+    queues.clusters.add(String::new());
+    queues.sets.add(String::new());
+    tokio::join!(
+        controller::work(
+            "ManagedCluster",
+            queues.clusters.clone(),
+            CLUSTER_WORKERS,
+            context.shutdown.clone(),
+            |key| {
+                let clusters = clusters.clone();
+                async move { clusters.reconcile(&key).await }
+            },
+        ),
+        controller::work(
+            "CertificateSigningRequest",
+            queues.requests.clone(),
+            REQUEST_WORKERS,
+            context.shutdown.clone(),
+            |key| {
+                let approver = approver.clone();
+                async move { approver.reconcile(&key).await }
+            },
+        ),
+        controller::work(
+            "ManagedClusterSet",
+            queues.sets.clone(),
+            SET_WORKERS,
+            context.shutdown.clone(),
+            |key| {
+                let sets = sets.clone();
+                async move { sets.reconcile(&key).await }
+            },
+        ),
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn settings(flags: &[&str]) -> Result<Settings, OptionsError> {
+        use clap::Parser;
+        let line = ["hub"].iter().chain(flags);
+        Settings::of(&Line::try_parse_from(line).expect("flags").options)
+    }
+
+    #[test]
+    fn upstreams_flags_are_read() {
+        let settings = settings(&[
+            "--feature-gates=ManagedClusterAutoApproval=true",
+            "--feature-gates=DefaultClusterSet=false",
+            "--auto-approved-csr-users=a,b",
+            "--cluster-auto-approval-users=c",
+            "--labels=team=x",
+        ])
+        .expect("valid");
+        assert!(settings.gates.enabled("ManagedClusterAutoApproval"));
+        assert!(!settings.gates.enabled("DefaultClusterSet"));
+        let users: Vec<_> = settings.auto_approved_users.iter().collect();
+        assert_eq!(users, ["a", "b", "c"]);
+        assert_eq!(settings.labels["team"], "x");
+        assert_eq!(settings.mailbox_resources.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_refused_by_name() {
+        assert_eq!(
+            settings(&["--enabled-registration-drivers=csr,grpc"]).unwrap_err(),
+            OptionsError::Driver("grpc".to_owned())
+        );
+        assert!(matches!(
+            settings(&["--feature-gates=Nonsense=true"]),
+            Err(OptionsError::Feature(_))
+        ));
+        assert!(matches!(
+            settings(&["--labels=x"]),
+            Err(OptionsError::Label(_))
+        ));
+        assert!(matches!(
+            settings(&["--gc-resource-list=pods"]),
+            Err(OptionsError::Resource(_))
+        ));
+    }
+}

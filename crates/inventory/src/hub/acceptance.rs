@@ -1,0 +1,215 @@
+//! What an inventory object's metadata and spec should be, and how far its WEC is let in.
+
+use super::taints;
+use hyades_api::cluster::ManagedCluster;
+use hyades_api::conditions;
+use hyades_api::conditions::managed_cluster as types;
+use hyades_api::features;
+use hyades_api::features::FeatureGates;
+use hyades_api::names;
+use hyades_api::names::annotations;
+use hyades_api::names::finalizers;
+use hyades_api::names::labels;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use hyades_runtime::kube::ResourceExt;
+use serde_json::Map;
+use serde_json::Value;
+use serde_json::json;
+
+/// How far a WEC is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// The administrator has not let it in: nothing is made for it.
+    Waiting,
+    /// The administrator has let it in.
+    Accepted,
+    /// The administrator had let it in, and took that back.
+    Denied,
+}
+
+/// Reads the administrator's decision.
+pub(super) fn admission(object: &ManagedCluster) -> Admission {
+    if object.spec.hub_accepts_client {
+        return Admission::Accepted;
+    }
+    match conditions::find(&object.status.conditions, types::HUB_ACCEPTED) {
+        // Only a WEC that was once let in has the condition.
+        Some(_) => Admission::Denied,
+        None => Admission::Waiting,
+    }
+}
+
+/// The changes, as a merge patch, that bring a living inventory object's metadata and spec into
+/// order; nothing if it is.
+pub(super) fn decide(object: &ManagedCluster, gates: &FeatureGates, now: &Time) -> Option<Value> {
+    let mut metadata = Map::new();
+    let mut spec = Map::new();
+    let mut accepted = object.spec.hub_accepts_client;
+    if accepts_at_once(object, gates) {
+        let key = annotations::AUTOMATICALLY_ACCEPTED_ON;
+        metadata.insert("annotations".into(), json!({key: now}));
+        if !accepted {
+            spec.insert("hubAcceptsClient".into(), json!(true));
+            accepted = true;
+        }
+    }
+    let wanted = finalizers_of(object, gates, accepted);
+    if wanted != object.finalizers() {
+        metadata.insert("finalizers".into(), json!(wanted));
+    }
+    let set = object.labels().get(labels::CLUSTER_SET);
+    if gates.enabled(features::DEFAULT_CLUSTER_SET) && set.is_none_or(String::is_empty) {
+        let default = names::DEFAULT_CLUSTER_SET;
+        metadata.insert("labels".into(), json!({labels::CLUSTER_SET: default}));
+    }
+    let available = conditions::find(&object.status.conditions, types::AVAILABLE);
+    let available = available.map(|condition| condition.status.as_str());
+    if let Some(taints) = taints::decide(&object.spec.taints, available, now) {
+        spec.insert("taints".into(), json!(taints));
+    }
+    let mut changes = Map::new();
+    for (field, content) in [("metadata", metadata), ("spec", spec)] {
+        if !content.is_empty() {
+            changes.insert(field.into(), Value::Object(content));
+        }
+    }
+    (!changes.is_empty()).then_some(Value::Object(changes))
+}
+
+/// Whether the object is to be accepted without asking: once only, so that a later denial sticks.
+fn accepts_at_once(object: &ManagedCluster, gates: &FeatureGates) -> bool {
+    let done = annotations::AUTOMATICALLY_ACCEPTED_ON;
+    gates.enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL)
+        && !object.annotations().contains_key(done)
+}
+
+fn finalizers_of(object: &ManagedCluster, gates: &FeatureGates, accepted: bool) -> Vec<String> {
+    let cleanup = gates.enabled(features::RESOURCE_CLEANUP);
+    let mut wanted: Vec<String> = object.finalizers().to_vec();
+    if !cleanup {
+        wanted.retain(|finalizer| finalizer != finalizers::RESOURCE_CLEANUP);
+    }
+    for (finalizer, needed) in [
+        (finalizers::RESOURCE_CLEANUP, cleanup),
+        (finalizers::API_RESOURCE_CLEANUP, accepted),
+    ] {
+        if needed && !wanted.iter().any(|present| present == finalizer) {
+            wanted.push(finalizer.to_owned());
+        }
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyades_api::features::Family;
+
+    fn now() -> Time {
+        Time(jiff::Timestamp::from_second(7).expect("a time"))
+    }
+
+    fn gates(settings: &[&str]) -> FeatureGates {
+        let settings = settings.iter().copied();
+        FeatureGates::parse(&[Family::HubRegistration], settings).expect("gates")
+    }
+
+    fn object(json: Value) -> ManagedCluster {
+        serde_json::from_value(json).expect("a ManagedCluster")
+    }
+
+    fn accepted_condition(status: &str) -> Value {
+        json!({"conditions": [{
+            "type": "HubAcceptedManagedCluster", "status": status, "reason": "r", "message": "",
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        }]})
+    }
+
+    #[test]
+    fn admission_follows_the_administrator_and_remembers_the_past() {
+        let spec = |accepted: bool| json!({"hubAcceptsClient": accepted});
+        let cases = [
+            (json!({"spec": spec(false)}), Admission::Waiting),
+            (json!({"spec": spec(true)}), Admission::Accepted),
+            (
+                json!({"spec": spec(false), "status": accepted_condition("True")}),
+                Admission::Denied,
+            ),
+            (
+                json!({"spec": spec(false), "status": accepted_condition("False")}),
+                Admission::Denied,
+            ),
+            (
+                json!({"spec": spec(true), "status": accepted_condition("False")}),
+                Admission::Accepted,
+            ),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(admission(&object(json.clone())), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_newcomer_gets_its_set_its_taint_and_a_finalizer_in_one_patch() {
+        let changes = decide(
+            &object(json!({"metadata": {"name": "c1"}})),
+            &gates(&[]),
+            &now(),
+        );
+        assert_eq!(
+            changes,
+            Some(json!({
+                "metadata": {
+                    "finalizers": ["cluster.open-cluster-management.io/resource-cleanup"],
+                    "labels": {"cluster.open-cluster-management.io/clusterset": "default"},
+                },
+                "spec": {"taints": [{
+                    "key": "cluster.open-cluster-management.io/unreachable",
+                    "effect": "NoSelect",
+                    "timeAdded": "1970-01-01T00:00:07Z",
+                }]},
+            }))
+        );
+    }
+
+    #[test]
+    fn an_object_in_order_is_left_alone() {
+        let mut present = object(json!({
+            "metadata": {
+                "name": "c1",
+                "labels": {"cluster.open-cluster-management.io/clusterset": "s1"},
+                "finalizers": [
+                    "example.com/other",
+                    "cluster.open-cluster-management.io/resource-cleanup",
+                    "cluster.open-cluster-management.io/api-resource-cleanup",
+                ],
+            },
+            "spec": {"hubAcceptsClient": true},
+        }));
+        let statement = types::AVAILABLE_STATEMENT;
+        conditions::set(&mut present.status.conditions, &statement, now());
+        assert_eq!(decide(&present, &gates(&[]), &now()), None);
+    }
+
+    #[test]
+    fn acceptance_without_asking_happens_once() {
+        let gates = gates(&["ManagedClusterAutoApproval=true", "DefaultClusterSet=false"]);
+        let newcomer = object(json!({"metadata": {"name": "c1"}}));
+        let changes = decide(&newcomer, &gates, &now()).expect("changes");
+        assert_eq!(changes["spec"]["hubAcceptsClient"], true);
+        let stamp = &changes["metadata"]["annotations"][annotations::AUTOMATICALLY_ACCEPTED_ON];
+        assert_eq!(stamp, "1970-01-01T00:00:07Z");
+        let finalizers = changes["metadata"]["finalizers"]
+            .as_array()
+            .expect("a list");
+        assert_eq!(finalizers.len(), 2);
+        assert_eq!(changes["metadata"].get("labels"), None);
+
+        let denied = object(json!({"metadata": {
+            "name": "c1",
+            "annotations": {annotations::AUTOMATICALLY_ACCEPTED_ON: "1970-01-01T00:00:01Z"},
+        }}));
+        let changes = decide(&denied, &gates, &now()).expect("changes");
+        assert_eq!(changes["spec"].get("hubAcceptsClient"), None);
+    }
+}

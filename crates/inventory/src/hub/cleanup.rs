@@ -1,0 +1,135 @@
+//! Emptying the mailbox of a WEC that is deregistered: what is deleted when.
+
+use hyades_api::conditions::Statement;
+use hyades_api::conditions::managed_cluster as statements;
+use hyades_api::names::annotations;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use hyades_runtime::kube::core::ApiResource;
+
+/// Cleanup priorities go up to here; lower ones are deleted first.
+const PRIORITY_MAX: u32 = 100;
+
+/// A kind of object to delete from mailboxes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resource(pub(super) ApiResource);
+
+impl Resource {
+    /// Reads `GROUP/VERSION/PLURAL`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let (group, version, plural) = (parts.next()?, parts.next()?, parts.next()?);
+        let complete = parts.next().is_none() && ![group, version, plural].contains(&"");
+        complete.then(|| {
+            Self(ApiResource {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                api_version: format!("{group}/{version}"),
+                kind: String::new(),
+                plural: plural.to_owned(),
+            })
+        })
+    }
+}
+
+/// What is left of one kind, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Remaining {
+    /// Names to delete now.
+    pub(super) delete: Vec<String>,
+    /// What to report.
+    pub(super) statement: Statement,
+}
+
+/// Decides about the objects of one kind that are left in a mailbox; nothing if none are.
+///
+/// Only those of the lowest priority go now; the others wait until these are gone. Objects that are
+/// being deleted already wait for their finalizers.
+pub(super) fn decide(resource: &Resource, objects: &[ObjectMeta]) -> Option<Remaining> {
+    let lowest = objects.iter().map(priority).min()?;
+    let delete = objects
+        .iter()
+        .filter(|object| priority(object) == lowest && object.deletion_timestamp.is_none())
+        .filter_map(|object| object.name.clone())
+        .collect();
+    let has_finalizers = |object: &&ObjectMeta| {
+        object
+            .finalizers
+            .as_ref()
+            .is_some_and(|all| !all.is_empty())
+    };
+    let pending = objects.iter().filter(has_finalizers).count();
+    // The misspelling is upstream's; programs compare the text.
+    let message = format!(
+        "The resource {} is remaning, the remaining count is {}, the finalizer pending count is {}",
+        resource.0.plural,
+        objects.len(),
+        pending
+    );
+    Some(Remaining {
+        delete,
+        statement: statements::RESOURCE_REMAINING.with_message(message),
+    })
+}
+
+fn priority(object: &ObjectMeta) -> u32 {
+    let stated = object.annotations.as_ref();
+    let stated = stated.and_then(|all| all.get(annotations::CLEANUP_PRIORITY));
+    let stated = stated.and_then(|text| text.parse().ok());
+    stated
+        .filter(|priority| *priority <= PRIORITY_MAX)
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(
+        name: &str,
+        priority: Option<&str>,
+        finalizers: &[&str],
+        deleting: bool,
+    ) -> ObjectMeta {
+        let mut meta = json!({"name": name, "finalizers": finalizers});
+        if let Some(priority) = priority {
+            meta["annotations"] = json!({annotations::CLEANUP_PRIORITY: priority});
+        }
+        if deleting {
+            meta["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        serde_json::from_value(meta).expect("metadata")
+    }
+
+    fn works() -> Resource {
+        Resource::parse("work.open-cluster-management.io/v1/manifestworks").expect("a resource")
+    }
+
+    #[test]
+    fn the_lowest_priority_goes_first_and_nonsense_counts_as_zero() {
+        let objects = [
+            object("last", Some("50"), &[], false),
+            object("first", None, &["f"], false),
+            object("odd", Some("101"), &[], false),
+            object("going", Some("x"), &["f"], true),
+        ];
+        let remaining = decide(&works(), &objects).expect("some are left");
+        assert_eq!(remaining.delete, ["first", "odd"]);
+        assert_eq!(
+            remaining.statement.message,
+            "The resource manifestworks is remaning, the remaining count is 4, the finalizer \
+             pending count is 2"
+        );
+        let later = decide(&works(), &objects[..1]).expect("one is left");
+        assert_eq!(later.delete, ["last"]);
+        assert_eq!(decide(&works(), &[]), None);
+    }
+
+    #[test]
+    fn resources_are_named_in_three_parts() {
+        assert_eq!(works().0.api_version, "work.open-cluster-management.io/v1");
+        for bad in ["", "pods", "v1/pods", "a/v1/", "a/b/c/d"] {
+            assert_eq!(Resource::parse(bad), None, "{bad}");
+        }
+    }
+}

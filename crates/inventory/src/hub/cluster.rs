@@ -1,0 +1,382 @@
+//! Brings one WEC's objects into order; the only module that writes inventory objects.
+
+use super::Hub;
+use super::acceptance;
+use super::acceptance::Admission;
+use super::deregistration::Deregistration;
+use super::grants::Grants;
+use super::liveness;
+use super::liveness::Liveness;
+use super::observed;
+use super::rights::Extent;
+use super::rights::Grant;
+use hyades_api::cluster::ManagedCluster;
+use hyades_api::conditions;
+use hyades_api::conditions::Statement;
+use hyades_api::conditions::managed_cluster as statements;
+use hyades_api::identity::ClusterName;
+use hyades_api::names;
+use hyades_api::names::annotations;
+use hyades_api::names::finalizers;
+use hyades_api::names::labels;
+use hyades_runtime::Trouble;
+use hyades_runtime::apply;
+use hyades_runtime::events::EventType;
+use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Resource;
+use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
+use hyades_runtime::kube::api::PostParams;
+use jiff::Timestamp;
+use serde_json::json;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How often works are looked for while a WEC waits for the last of them to go. The hub does not
+/// watch works, which are many; only deregistrations pay. Upstream looks every 5 s.
+const WORKS_PERIOD: Duration = Duration::from_secs(1);
+
+/// A pause before reading again what changed under our hands; the event is on its way.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
+
+/// Outcome of a step: when to look again, if at all.
+type Again = Result<Option<Duration>, Trouble>;
+
+/// Reconciles WECs.
+pub(super) struct Reconciler {
+    hub: Rc<Hub>,
+    grants: Rc<Grants>,
+    deregistration: Deregistration,
+    /// The versions of inventory objects after our last writes: what the cache shows of an older
+    /// version is not acted upon, for the newer one is on its way.
+    written: RefCell<HashMap<String, u64>>,
+}
+
+impl Reconciler {
+    pub(super) fn new(hub: Rc<Hub>) -> Self {
+        let grants = Rc::new(Grants::new(hub.clone()));
+        Self {
+            deregistration: Deregistration::new(hub.clone(), grants.clone()),
+            grants,
+            hub,
+            written: RefCell::default(),
+        }
+    }
+
+    /// Reconciles the WEC of that name; the empty name stands for the roles of all.
+    pub(super) async fn reconcile(&self, name: &str) -> Again {
+        let result = if name.is_empty() {
+            self.grants.common().await.map(|()| None)
+        } else {
+            self.reconcile_named(name).await
+        };
+        match result {
+            Err(Trouble::Conflict(_)) => Ok(Some(CONFLICT_PAUSE)),
+            // Gone since the cache was read; the event of its deletion brings the key back.
+            Err(Trouble::NotFound(detail)) => {
+                tracing::debug!("{name}: {detail}");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    async fn reconcile_named(&self, name: &str) -> Again {
+        let object = self.hub.observed.clusters.get(name);
+        let cluster: ClusterName = match name.parse() {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                return match object {
+                    Some(object) => self.refuse(&object, error.to_string()).await,
+                    None => Ok(None),
+                };
+            }
+        };
+        let Some(object) = object else {
+            self.written.borrow_mut().remove(name);
+            return self.gone(&cluster).await;
+        };
+        if self.is_stale(&object) {
+            return Ok(None);
+        }
+        if object.metadata.deletion_timestamp.is_some() {
+            return self.deregister(&cluster, &object).await;
+        }
+        let gates = &self.hub.settings.gates;
+        let changes = acceptance::decide(&object, gates, &now());
+        let object = match changes {
+            Some(changes) => Rc::new(self.patch(&object, changes).await?),
+            None => Rc::new((*object).clone()),
+        };
+        match acceptance::admission(&object) {
+            Admission::Waiting => Ok(None),
+            Admission::Accepted => self.keep(&cluster, &object).await,
+            Admission::Denied => self.deny(&cluster, &object).await,
+        }
+    }
+
+    fn is_stale(&self, object: &ManagedCluster) -> bool {
+        let written = self.written.borrow();
+        let ours = written.get(&object.name_any());
+        ours.is_some_and(|ours| version(object).is_some_and(|cached| cached < *ours))
+    }
+
+    /// A living, accepted WEC: mailbox, rights, lease, conditions.
+    async fn keep(&self, cluster: &ClusterName, object: &ManagedCluster) -> Again {
+        let granted = self.grant(cluster, object).await;
+        if let Err(trouble) = granted {
+            let message = trouble.to_string();
+            self.state(object, &[statements::ACCEPT_ERROR.with_message(message)])
+                .await?;
+            return Err(trouble);
+        }
+        let mut said = vec![statements::ACCEPTED];
+        let (again, about_life) = self.judge(object);
+        said.extend(about_life);
+        self.state(object, &said).await?;
+        Ok(again)
+    }
+
+    async fn grant(&self, cluster: &ClusterName, object: &ManagedCluster) -> Result<(), Trouble> {
+        let holder = self.grants.mailbox(cluster, object).await?;
+        let grant = Grant {
+            holder,
+            extent: Extent::Full,
+        };
+        tokio::try_join!(
+            self.grants.common(),
+            self.grants.apply(cluster, grant),
+            self.ensure_lease(cluster),
+        )?;
+        Ok(())
+    }
+
+    /// A WEC whose acceptance was taken back: its agent keeps the right to its works until the last
+    /// is gone, so that it can clean up.
+    async fn deny(&self, cluster: &ClusterName, object: &ManagedCluster) -> Again {
+        let holder = self.grants.mailbox(cluster, object).await?;
+        let grant = Grant {
+            holder,
+            extent: Extent::Reduced,
+        };
+        self.grants.apply(cluster, grant).await?;
+        self.deregistration.revoke_registration(cluster).await?;
+        if !self.deregistration.revoke_works(cluster).await? {
+            return Ok(Some(WORKS_PERIOD));
+        }
+        let (again, about_life) = self.judge(object);
+        let said: Vec<_> = [statements::DENIED].into_iter().chain(about_life).collect();
+        self.state(object, &said).await?;
+        Ok(again)
+    }
+
+    /// A WEC being deregistered.
+    async fn deregister(&self, cluster: &ClusterName, object: &ManagedCluster) -> Again {
+        if !has_our_finalizer(object) {
+            return Ok(None);
+        }
+        self.deregistration.revoke_all_but_works(cluster).await?;
+        if has_finalizer(object, finalizers::RESOURCE_CLEANUP) {
+            let emptied = self.deregistration.empty_mailbox(cluster).await;
+            let statement = match &emptied {
+                Ok(statement) => statement.clone(),
+                Err(trouble) => statements::DELETING_ERROR.with_message(trouble.to_string()),
+            };
+            let empty = statement.status == conditions::Status::True;
+            if !empty {
+                self.state(object, &[statement]).await?;
+                return emptied.map(|_| Some(WORKS_PERIOD));
+            }
+        }
+        if !self.deregistration.revoke_works(cluster).await? {
+            return Ok(Some(WORKS_PERIOD));
+        }
+        self.deregistration.free_name(cluster).await?;
+        self.hub.observed.sightings.forget(cluster.as_str());
+        self.drop_finalizers(object).await
+    }
+
+    /// A WEC whose inventory object is gone: whatever still gives rights goes too.
+    async fn gone(&self, cluster: &ClusterName) -> Again {
+        self.hub.observed.sightings.forget(cluster.as_str());
+        self.deregistration.revoke_all_but_works(cluster).await?;
+        self.grants.unpin(cluster).await?;
+        let complete = self.deregistration.revoke_works(cluster).await?;
+        Ok((!complete).then_some(WORKS_PERIOD))
+    }
+
+    /// An inventory object whose name no WEC may have.
+    async fn refuse(&self, object: &ManagedCluster, why: String) -> Again {
+        if object.metadata.deletion_timestamp.is_some() {
+            return self.drop_finalizers(object).await;
+        }
+        if object.spec.hub_accepts_client {
+            let statement = statements::ACCEPT_ERROR.with_message(why);
+            self.state(object, &[statement]).await?;
+        }
+        Ok(None)
+    }
+
+    async fn drop_finalizers(&self, object: &ManagedCluster) -> Again {
+        let ours = [
+            finalizers::RESOURCE_CLEANUP,
+            finalizers::API_RESOURCE_CLEANUP,
+        ];
+        let all = object.finalizers();
+        let rest: Vec<_> = all.iter().filter(|f| !ours.contains(&f.as_str())).collect();
+        if rest.len() < all.len() {
+            self.patch(object, json!({"metadata": {"finalizers": rest}}))
+                .await?;
+            tracing::info!("{} is deregistered", object.name_any());
+        }
+        Ok(None)
+    }
+
+    /// What to say about an agent's life and clock, and when to look again.
+    fn judge(&self, object: &ManagedCluster) -> (Option<Duration>, Vec<Statement>) {
+        let Some(sighting) = self.hub.observed.sightings.of(&object.name_any()) else {
+            return (None, Vec::new());
+        };
+        let grace = liveness::grace(object.spec.effective_lease_duration_seconds());
+        let mut said = Vec::new();
+        let skip = object.annotations().get(annotations::SKIP_CLOCK_SYNC_CHECK);
+        if skip.map(String::as_str) != Some("true") {
+            said.extend(liveness::clock(sighting.ahead, grace));
+        }
+        let again = match liveness::judge(sighting.seen.elapsed(), grace) {
+            Liveness::Alive(left) => Some(left),
+            Liveness::Lost => {
+                said.push(statements::LEASE_STOPPED);
+                None
+            }
+        };
+        (again, said)
+    }
+
+    async fn ensure_lease(&self, cluster: &ClusterName) -> Result<(), Trouble> {
+        let mailbox = names::mailbox(cluster);
+        if self
+            .hub
+            .observed
+            .leases
+            .get_in(mailbox, names::LEASE)
+            .is_some()
+        {
+            return Ok(());
+        }
+        let api = Api::<Lease>::namespaced(self.hub.client.clone(), mailbox);
+        let labels = json!({labels::CLUSTER_NAME: cluster.as_str()});
+        let lease = json!({
+            "metadata": {"name": names::LEASE, "namespace": mailbox, "labels": labels},
+            "spec": {
+                "holderIdentity": names::LEASE,
+                "renewTime": format!("{:.6}", Timestamp::now()),
+            },
+        });
+        let lease: Lease =
+            serde_json::from_value(lease).map_err(|error| Trouble::Other(error.to_string()))?;
+        match api.create(&PostParams::default(), &lease).await {
+            Ok(_) => Ok(()),
+            Err(error) => match Trouble::of(&error) {
+                // One made by hand lacks the label and so is not in the cache.
+                Trouble::AlreadyExists(_) => {
+                    let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+                    let patched = api
+                        .patch(names::LEASE, &PatchParams::default(), &patch)
+                        .await;
+                    patched.map(|_| ()).map_err(|error| Trouble::of(&error))
+                }
+                trouble => Err(trouble),
+            },
+        }
+    }
+
+    async fn patch(
+        &self,
+        object: &ManagedCluster,
+        changes: serde_json::Value,
+    ) -> Result<ManagedCluster, Trouble> {
+        let api = Api::<ManagedCluster>::all(self.hub.client.clone());
+        let patched = apply::patch(&api, object, changes).await;
+        self.remember(patched)
+    }
+
+    /// Writes what there is to say into the conditions, in one patch, and tells of it in the
+    /// mailbox.
+    async fn state(&self, object: &ManagedCluster, said: &[Statement]) -> Result<(), Trouble> {
+        let mut all = object.status.conditions.clone();
+        let changed: Vec<&Statement> = said
+            .iter()
+            .filter(|statement| conditions::set(&mut all, statement, now()))
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let api = Api::<ManagedCluster>::all(self.hub.client.clone());
+        let status = json!({"conditions": all});
+        let patched = apply::patch_status(&api, object, status).await;
+        self.remember(patched)?;
+        for statement in changed {
+            self.tell(object, statement).await;
+        }
+        Ok(())
+    }
+
+    fn remember(
+        &self,
+        patched: hyades_runtime::kube::Result<ManagedCluster>,
+    ) -> Result<ManagedCluster, Trouble> {
+        let mut object = patched.map_err(|error| Trouble::of(&error))?;
+        observed::trim_cluster(&mut object);
+        if let Some(version) = version(&object) {
+            self.written.borrow_mut().insert(object.name_any(), version);
+        }
+        Ok(object)
+    }
+
+    async fn tell(&self, object: &ManagedCluster, statement: &Statement) {
+        let name = object.name_any();
+        let (kind, reason) = match statement.type_ {
+            statements::HUB_ACCEPTED if statement.status == conditions::Status::True => {
+                (EventType::Normal, &*statement.reason)
+            }
+            statements::HUB_ACCEPTED => (EventType::Warning, &*statement.reason),
+            statements::AVAILABLE => (EventType::Warning, "AvailableUnknown"),
+            _ => return,
+        };
+        tracing::info!("{name}: {} ({})", statement.message, statement.reason);
+        let regarding = object.object_ref(&());
+        let note = &statement.message;
+        self.hub
+            .events
+            .record(&name, &regarding, kind, reason, note)
+            .await;
+    }
+}
+
+fn now() -> Time {
+    Time(Timestamp::now())
+}
+
+/// The version of an object as a number. Kubernetes lets clients compare versions of one resource
+/// that way; a server with other versions only costs a conflict now and then.
+fn version(object: &ManagedCluster) -> Option<u64> {
+    object.metadata.resource_version.as_ref()?.parse().ok()
+}
+
+fn has_finalizer(object: &ManagedCluster, finalizer: &str) -> bool {
+    object
+        .finalizers()
+        .iter()
+        .any(|present| present == finalizer)
+}
+
+fn has_our_finalizer(object: &ManagedCluster) -> bool {
+    has_finalizer(object, finalizers::RESOURCE_CLEANUP)
+        || has_finalizer(object, finalizers::API_RESOURCE_CLEANUP)
+}

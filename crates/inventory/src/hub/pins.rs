@@ -1,0 +1,97 @@
+//! Whose a WEC's name is: the agent whose bootstrap request was approved first.
+//!
+//! The pin stands in annotations of the mailbox Namespace, which no agent can write. It comes with
+//! the first approval and goes with deregistration.
+
+use hyades_api::identity::AgentIdentity;
+use hyades_api::names::annotations;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use jiff::Timestamp;
+use serde_json::Value;
+use serde_json::json;
+
+/// The agent that owns a WEC's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pin {
+    /// The agent.
+    pub(super) agent: AgentIdentity,
+    /// SHA-256 of the public key in the request that pinned the name, for people who look into
+    /// a quarrel. Renewals use new keys, so it is not compared.
+    pub(super) key_sha256: String,
+}
+
+/// Reads the pin of a mailbox. Unreadable annotations count as none: they fit no agent.
+pub(super) fn read(mailbox: &ObjectMeta) -> Option<Pin> {
+    let annotations = mailbox.annotations.as_ref()?;
+    let agent = annotations.get(annotations::PINNED_AGENT)?;
+    let agent = AgentIdentity::from_common_name(agent).ok()?;
+    // A pin copied from another namespace must not give rights here.
+    (mailbox.name.as_deref() == Some(agent.cluster.as_str())).then(|| Pin {
+        agent,
+        key_sha256: annotations
+            .get(annotations::PINNED_KEY)
+            .cloned()
+            .unwrap_or_default(),
+    })
+}
+
+/// Whether a mailbox carries anything of a pin, readable or not.
+pub(super) fn is_marked(mailbox: &ObjectMeta) -> bool {
+    mailbox
+        .annotations
+        .as_ref()
+        .is_some_and(|all| all.contains_key(annotations::PINNED_AGENT))
+}
+
+/// The annotations that state a pin.
+pub(super) fn annotations_of(pin: &Pin, now: Timestamp) -> Value {
+    json!({
+        annotations::PINNED_AGENT: pin.agent.common_name(),
+        annotations::PINNED_KEY: pin.key_sha256,
+        annotations::PINNED_ON: format!("{now:.0}"),
+    })
+}
+
+/// A merge patch of annotations that removes a pin.
+pub(super) fn removal() -> Value {
+    json!({
+        annotations::PINNED_AGENT: null,
+        annotations::PINNED_KEY: null,
+        annotations::PINNED_ON: null,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pin() -> Pin {
+        Pin {
+            agent: AgentIdentity::from_common_name("system:open-cluster-management:c1:a")
+                .expect("an agent"),
+            key_sha256: "ab".to_owned(),
+        }
+    }
+
+    fn mailbox(name: &str, annotations: Value) -> ObjectMeta {
+        let meta = json!({"name": name, "annotations": annotations});
+        serde_json::from_value(meta).expect("metadata")
+    }
+
+    #[test]
+    fn a_pin_is_read_back_as_written() {
+        let written = annotations_of(&pin(), Timestamp::UNIX_EPOCH);
+        assert_eq!(written[annotations::PINNED_ON], "1970-01-01T00:00:00Z");
+        assert_eq!(read(&mailbox("c1", written)), Some(pin()));
+    }
+
+    #[test]
+    fn a_pin_of_another_mailbox_or_without_sense_is_none() {
+        let foreign = mailbox("c2", annotations_of(&pin(), Timestamp::UNIX_EPOCH));
+        assert_eq!(read(&foreign), None);
+        let nonsense = mailbox("c1", json!({annotations::PINNED_AGENT: "me"}));
+        assert_eq!(read(&nonsense), None);
+        assert!(is_marked(&nonsense));
+        assert!(!is_marked(&mailbox("c1", json!({}))));
+    }
+}

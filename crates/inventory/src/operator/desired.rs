@@ -1,0 +1,255 @@
+//! What a ClusterManager asks for, as objects.
+
+use crate::hub;
+use crate::manifests;
+use crate::manifests::Program;
+use crate::manifests::rule;
+use hyades_api::crds;
+use hyades_api::features::Family;
+use hyades_api::features::FeatureGates;
+use hyades_api::image;
+use hyades_api::image::Component;
+use hyades_api::names;
+use hyades_api::names::apps;
+use hyades_api::names::namespaces;
+use hyades_api::operator::ClusterManager;
+use hyades_api::operator::FeatureGate;
+use hyades_runtime::kube::ResourceExt;
+use serde_json::Value;
+use serde_json::json;
+
+/// Why nothing, or not everything, was applied: reason and message of the condition `Applied`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    pub(super) fn apply_failed(message: String) -> Self {
+        Self {
+            reason: "ClusterManagerApplyFailed",
+            message,
+        }
+    }
+}
+
+/// What the operator may do beyond the rights of the hub, which it holds as well.
+pub fn rules() -> Vec<Value> {
+    const ALL: &[&str] = &[
+        "create", "get", "list", "watch", "update", "patch", "delete",
+    ];
+    const OWN: &[&str] = &["get", "list", "watch", "update", "patch"];
+    let group = names::OPERATOR_GROUP;
+    vec![
+        rule("", &["serviceaccounts"], ALL),
+        rule("", &["namespaces"], ALL),
+        rule("apps", &["deployments"], ALL),
+        rule("apiextensions.k8s.io", &["customresourcedefinitions"], ALL),
+        rule(group, &["clustermanagers"], OWN),
+        rule(group, &["clustermanagers/status"], &["patch", "update"]),
+    ]
+}
+
+/// The objects to apply, in this order.
+pub(super) fn decide(manager: &ClusterManager) -> Result<Vec<Value>, Refusal> {
+    let mode = manager.spec.deploy_option.mode.as_str();
+    if !matches!(mode, "" | "Default") {
+        return Err(Refusal {
+            reason: "DeployModeNotSupported",
+            message: format!(
+                "spec.deployOption.mode is {mode:?}, and this operator runs the hub inside its \
+                 own cluster only; set it to Default"
+            ),
+        });
+    }
+    let flags = flags(manager)?;
+    let mut objects = crds::hub();
+    objects.push(manifests::namespace(namespaces::HUB));
+    objects.push(manifests::namespace(namespaces::CUSTOMIZATION_PROPERTIES));
+    objects.extend(hub_objects(manager, flags));
+    Ok(objects)
+}
+
+/// The objects that go with the ClusterManager, in this order. The hub's namespace goes too, and
+/// with it whatever else is in it.
+pub(super) fn owned(manager: &str) -> Vec<Value> {
+    let role = names::hub_cluster_role(manager);
+    let address = |api_version: &str, kind: &str, name: &str| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}});
+    let rbac = "rbac.authorization.k8s.io/v1";
+    let mut deployment = address("apps/v1", "Deployment", &names::hub_deployment(manager));
+    deployment["metadata"]["namespace"] = json!(namespaces::HUB);
+    vec![
+        deployment,
+        address(rbac, "ClusterRoleBinding", &role),
+        address(rbac, "ClusterRole", &role),
+        address("v1", "Namespace", namespaces::HUB),
+    ]
+}
+
+fn hub_objects(manager: &ClusterManager, flags: Vec<String>) -> [Value; 4] {
+    let name = manager.name_any();
+    let role = names::hub_cluster_role(&name);
+    let account = names::HUB_SERVICE_ACCOUNT;
+    let deployment = manifests::deployment(Program {
+        name: &names::hub_deployment(&name),
+        namespace: namespaces::HUB,
+        app: apps::HUB,
+        container: "registration-controller",
+        account,
+        image: &hub_image(&manager.spec.registration_image_pull_spec),
+        component: Component::Hub,
+        flags,
+        resources: manifests::resources(manager.spec.resource_requirement.as_ref()),
+    });
+    [
+        manifests::service_account(namespaces::HUB, account),
+        manifests::cluster_role(&role, hub::rules()),
+        manifests::cluster_role_binding(
+            &role,
+            &role,
+            manifests::account_subject(namespaces::HUB, account),
+        ),
+        deployment,
+    ]
+}
+
+/// The image of the hub: the one asked for if it can run this project's components. A
+/// ClusterManager made by another author names upstream's image, which has none of them.
+fn hub_image(asked: &str) -> String {
+    if image::is_hyades(asked) {
+        asked.to_owned()
+    } else {
+        image::reference()
+    }
+}
+
+fn flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> {
+    let Some(registration) = &manager.spec.registration_configuration else {
+        return Ok(Vec::new());
+    };
+    let mut users = registration.auto_approve_users.clone();
+    for driver in &registration.registration_drivers {
+        if driver.auth_type != "csr" {
+            return Err(Refusal {
+                reason: "RegistrationDriverNotSupported",
+                message: format!(
+                    "registration driver {:?} is not supported; use csr",
+                    driver.auth_type
+                ),
+            });
+        }
+        let stated = driver
+            .csr
+            .iter()
+            .flat_map(|csr| &csr.auto_approved_identities);
+        users.extend(stated.cloned());
+    }
+    users.sort();
+    users.dedup();
+    let (gates, _) = gates(manager);
+    let mut flags = gates.flags();
+    flags.extend(
+        users
+            .iter()
+            .map(|user| format!("--auto-approved-csr-users={user}")),
+    );
+    Ok(flags)
+}
+
+/// The feature gates of registration in force, and the names that are no gates.
+pub(super) fn gates(manager: &ClusterManager) -> (FeatureGates, Vec<String>) {
+    let mut gates = FeatureGates::defaults(&[Family::HubRegistration]);
+    let stated: &[FeatureGate] = manager
+        .spec
+        .registration_configuration
+        .as_ref()
+        .map_or(&[], |configuration| &configuration.feature_gates);
+    let unknown = gates.apply(stated).into_iter().map(str::to_owned).collect();
+    (gates, unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manager(spec: Value) -> ClusterManager {
+        let object = json!({"metadata": {"name": "cluster-manager"}, "spec": spec});
+        serde_json::from_value(object).expect("a ClusterManager")
+    }
+
+    fn hub_container(objects: &[Value]) -> &Value {
+        let deployment = objects
+            .iter()
+            .find(|object| object["kind"] == "Deployment")
+            .expect("a Deployment");
+        assert_eq!(
+            deployment["metadata"]["name"],
+            "cluster-manager-registration-controller"
+        );
+        &deployment["spec"]["template"]["spec"]["containers"][0]
+    }
+
+    #[test]
+    fn the_hub_gets_its_gates_and_its_users_as_flags() {
+        let objects = decide(&manager(json!({
+            "registrationImagePullSpec": "mirror.example/hyades:v9",
+            "registrationConfiguration": {
+                "autoApproveUsers": ["b", "a"],
+                "featureGates": [{"feature": "ManagedClusterAutoApproval", "mode": "Enable"}],
+                "registrationDrivers": [{"authType": "csr", "csr": {"autoApprovedIdentities": ["a"]}}],
+            },
+        })))
+        .expect("accepted");
+        let container = hub_container(&objects);
+        assert_eq!(container["image"], "mirror.example/hyades:v9");
+        let args: Vec<_> = container["args"]
+            .as_array()
+            .expect("args")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        assert_eq!(args[..2], ["component", "hub"]);
+        assert!(args.contains(&"--feature-gates=ManagedClusterAutoApproval=true"));
+        assert_eq!(
+            args[args.len() - 2..],
+            ["--auto-approved-csr-users=a", "--auto-approved-csr-users=b"]
+        );
+    }
+
+    #[test]
+    fn an_image_without_our_components_is_replaced_by_our_own() {
+        let objects = decide(&manager(json!({
+            "registrationImagePullSpec": "quay.io/open-cluster-management/registration:v1.3.1",
+        })))
+        .expect("accepted");
+        assert_eq!(hub_container(&objects)["image"], json!(image::reference()));
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_refused_by_name() {
+        let hosted = decide(&manager(json!({"deployOption": {"mode": "Hosted"}})));
+        assert_eq!(hosted.unwrap_err().reason, "DeployModeNotSupported");
+        let driver =
+            json!({"registrationConfiguration": {"registrationDrivers": [{"authType": "grpc"}]}});
+        let refusal = decide(&manager(driver)).unwrap_err();
+        assert_eq!(
+            refusal.message,
+            "registration driver \"grpc\" is not supported; use csr"
+        );
+    }
+
+    #[test]
+    fn namespaces_come_before_what_is_in_them() {
+        let objects = decide(&manager(json!({}))).expect("accepted");
+        let position = |kind: &str, name: &str| {
+            let found = |o: &Value| o["kind"] == kind && o["metadata"]["name"] == name;
+            objects.iter().position(found).expect("the object")
+        };
+        let namespace = position("Namespace", namespaces::HUB);
+        assert!(namespace < position("ServiceAccount", names::HUB_SERVICE_ACCOUNT));
+        position("Namespace", namespaces::CUSTOMIZATION_PROPERTIES);
+        let crds = crds::hub().len();
+        assert_eq!(namespace, crds, "the CRDs come first");
+    }
+}
