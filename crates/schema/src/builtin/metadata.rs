@@ -185,14 +185,15 @@ fn finalizers(meta: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
         .iter()
         .filter_map(Value::as_str)
         .collect();
-    for finalizer in &all {
+    for (index, finalizer) in all.iter().enumerate() {
+        let at = path.index(index);
         for wrong in names::qualified_name(finalizer) {
-            errors.push(FieldError::invalid(path, *finalizer, wrong));
+            errors.push(FieldError::invalid(&at, *finalizer, wrong));
         }
         let standard = ["foregroundDeletion", "kubernetes", "orphan"].contains(finalizer);
         if !finalizer.contains('/') && !standard {
             errors.push(FieldError::invalid(
-                path,
+                at,
                 *finalizer,
                 "name is neither a standard finalizer name nor is it fully qualified",
             ));

@@ -1,11 +1,20 @@
 //! What holds for the built-in kinds beyond their shapes: defaults and validation.
 
+mod access;
+mod checks;
 pub mod cluster_ip;
+mod containers;
+mod core;
 mod defaults;
 mod fill;
 pub mod metadata;
 mod object;
 mod pod_defaults;
+mod pods;
+mod policy;
+mod selectors;
+mod services;
+mod workloads;
 
 use serde_json::Value;
 
@@ -14,6 +23,8 @@ use metadata::NameRule;
 use crate::kinds;
 use crate::validate::FieldError;
 use crate::validate::fields;
+
+pub use workloads::select_job_pods;
 
 /// Brings an object of a built-in kind into its normal form and sets the defaults of its kind: what
 /// a server does to every body it decodes.
@@ -61,11 +72,54 @@ pub fn name_rule(group: &str, kind: &str) -> NameRule {
 }
 
 fn kind_errors(group: &str, kind: &str, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let found = &mut errors;
     match (group, kind) {
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => match old {
-            None => crate::crd::validate(new),
-            Some(old) => crate::crd::validate_update(new, old),
-        },
-        _ => Vec::new(),
+        ("", "ConfigMap") => core::config_map(new, old, found),
+        ("", "Secret") => core::secret(new, old, found),
+        ("", "Namespace") => core::namespace(new, found),
+        ("" | "events.k8s.io", "Event") => core::event(new, found),
+        ("", "Node") => policy::node(new, found),
+        ("", "PersistentVolume") => core::volume(new, found),
+        ("", "PersistentVolumeClaim") => core::claim(new, old, found),
+        ("", "Pod") => pods::validate(new, old, found),
+        ("", "Service") => services::validate(new, old, found),
+        ("apps", _) if kind != "ControllerRevision" => {
+            workloads::selecting(kind, new, old, found);
+        }
+        ("batch", "Job") => workloads::job(new, old, found),
+        ("batch", "CronJob") => workloads::cron_job(new, found),
+        ("autoscaling", "HorizontalPodAutoscaler") => policy::autoscaler(new, found),
+        ("policy", "PodDisruptionBudget") => policy::disruption_budget(new, found),
+        ("networking.k8s.io", "Ingress") => policy::ingress(new, found),
+        ("networking.k8s.io", "NetworkPolicy") => policy::network_policy(new, found),
+        ("coordination.k8s.io", "Lease") => core::lease(new, found),
+        ("rbac.authorization.k8s.io", "Role") => access::role(new, true, found),
+        ("rbac.authorization.k8s.io", "ClusterRole") => access::role(new, false, found),
+        ("rbac.authorization.k8s.io", "RoleBinding") => access::binding(new, old, true, found),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => {
+            access::binding(new, old, false, found);
+        }
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            access::signing_request(new, old, found);
+        }
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+        ) => policy::webhooks(new, found),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            policy::admission_policy(new, found);
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+            policy::admission_binding(new, found);
+        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            found.extend(match old {
+                None => crate::crd::validate(new),
+                Some(old) => crate::crd::validate_update(new, old),
+            });
+        }
+        _ => {}
     }
+    errors
 }

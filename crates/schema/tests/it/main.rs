@@ -1,3 +1,4 @@
 //! Engines against what a real API server answered.
 
 mod merge;
+mod validate;
