@@ -23,6 +23,7 @@ pub use compile::CustomNames;
 pub use compile::PrinterColumn;
 pub use compile::Scale;
 pub use compile::compile;
+pub use names::Condition;
 pub use names::NameDecision;
 pub use names::TakenNames;
 pub use names::accepted_names;

@@ -1,0 +1,40 @@
+//! Subresources that are more than a limited view of their object.
+
+mod binding;
+mod eviction;
+mod log;
+pub(crate) mod review;
+mod scale;
+mod token;
+
+use crate::core::Place;
+use crate::request::Verb;
+use crate::resources;
+use crate::server::Answer;
+use crate::server::Call;
+use crate::status::Status;
+
+/// Serves a verb on a subresource.
+pub(crate) async fn serve(
+    call: &Call,
+    place: &Place,
+    verb: Verb,
+    bytes: &[u8],
+) -> Result<Answer, Status> {
+    match (place.subresource.as_str(), verb) {
+        ("scale", _) => scale::serve(call, place, verb, bytes).await,
+        ("log", Verb::Get) => log::serve(call, place),
+        ("eviction", Verb::Create) => eviction::serve(call, place, bytes).await,
+        ("binding", Verb::Create) => binding::serve(call, place, bytes).await,
+        ("token", Verb::Create) => token::serve(call, place, bytes),
+        ("exec" | "attach" | "portforward" | "proxy", _) => Err(Status::bad_request(format!(
+            "{} is not available: pods of a served space are processes of its host, without a \
+             network or a terminal of their own; use logs instead",
+            place.subresource
+        ))),
+        (_, Verb::Get) => resources::get(call, place),
+        (_, Verb::Update) => resources::update(call, place, bytes).await,
+        (_, Verb::Patch) => resources::patch_object(call, place, bytes).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
