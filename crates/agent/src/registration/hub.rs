@@ -67,7 +67,6 @@ pub(super) async fn run(shared: &Shared<'_>, credentials: Credentials) -> Option
     };
     let end = end_of(&credentials);
     shared.expires_at.store(end.as_second(), Ordering::Relaxed);
-    shared.sessions.send_replace(Some(session.clone()));
     let current = watch::Sender::new(None);
     let statements = watch::Sender::new(rotation_statement(&credentials));
     tokio::select! {
@@ -160,6 +159,8 @@ async fn registered(
     statements: &watch::Sender<Option<Statement>>,
 ) {
     let first = await_access(shared, session).await;
+    // Works have no rights before, so nobody needs the session before.
+    shared.sessions.send_replace(Some(session.clone()));
     let (lease_sender, lease_duration) = watch::channel(lease_duration(&first));
     current.send_replace(Some(first));
     let _cache = watch_inventory_object(session, current.clone(), lease_sender);

@@ -1,0 +1,27 @@
+//! Both agents in one process, sharing the connection to the hub.
+
+use crate::error::AgentError;
+use crate::options::KlusterletAgentOptions;
+use crate::registration;
+use crate::work;
+use hyades_runtime::Context;
+use tokio::sync::watch;
+
+/// Runs the component `klusterlet-agent` until shutdown. Works are served as soon as registration
+/// has a session with the hub.
+///
+/// # Errors
+///
+/// Flags that do not fit together.
+pub async fn run(options: KlusterletAgentOptions, context: Context) -> Result<(), AgentError> {
+    let sessions = watch::Sender::new(None);
+    let receiver = sessions.subscribe();
+    let registration = registration::run_with(
+        &options.common,
+        options.registration,
+        context.clone(),
+        &sessions,
+    );
+    let works = work::run_with(&options.common, options.work, context, receiver);
+    tokio::try_join!(registration, works).map(drop)
+}
