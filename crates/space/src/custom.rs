@@ -16,6 +16,7 @@ use crate::registry::Registry;
 use crate::registry::Resource;
 use crate::registry::Subresource;
 use crate::strategy::definitions;
+use crate::table::Columns;
 
 /// A definition and what it serves.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct CustomVersion {
     pub stored_api_version: String,
     /// The version itself: columns, selectable fields, scale, schema.
     pub compiled: CompiledVersion,
+    /// The columns of its tables.
+    pub(crate) columns: Columns,
 }
 
 /// The verbs of a custom resource, in discovery's order.
@@ -92,6 +95,7 @@ fn compile(definition: &Value) -> Option<CustomDefinition> {
                 versions: compiled.versions.len(),
                 stored_api_version: stored_api_version.clone(),
                 compiled: version.clone(),
+                columns: columns(&name, version),
             };
             Arc::new(resource(&compiled, custom))
         })
@@ -100,6 +104,16 @@ fn compile(definition: &Value) -> Option<CustomDefinition> {
         name,
         uid: object::uid(definition).to_owned(),
         resources,
+    })
+}
+
+/// The columns of a version's tables. A path that does not parse costs the columns, as it does
+/// upstream, and not the resource.
+fn columns(definition: &str, version: &CompiledVersion) -> Columns {
+    Columns::custom(&version.columns).unwrap_or_else(|error| {
+        let version = &version.name;
+        tracing::warn!(definition, version, %error, "tables of the version fall back to names and times");
+        Columns::plain()
     })
 }
 

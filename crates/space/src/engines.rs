@@ -19,7 +19,6 @@ use hyades_schema::proto;
 use hyades_schema::validate;
 use hyades_schema::validate::fields;
 use serde_json::Value;
-use serde_json::json;
 
 use crate::core::Actor;
 use crate::core::Place;
@@ -31,6 +30,8 @@ use crate::registry::Registry;
 use crate::registry::Resource;
 use crate::status::Cause;
 use crate::status::Status;
+use crate::table;
+use crate::table::Columns;
 
 /// JSON bytes of a value.
 pub(crate) fn to_json(value: &Value) -> Bytes {
@@ -209,32 +210,15 @@ pub(crate) fn table(
     objects: &[Value],
     metadata: Value,
     include: IncludeObject,
-    columns: bool,
+    with_headers: bool,
 ) -> Value {
-    let row = |item: &Value| {
-        let shown = match include {
-            IncludeObject::Nothing => Value::Null,
-            IncludeObject::Object => item.clone(),
-            IncludeObject::Metadata => json!({
-                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-                "metadata": item.get("metadata"),
-            }),
-        };
-        json!({
-            "cells": [object::name(item), object::text(item, "creationTimestamp")],
-            "object": shown,
-        })
-    };
-    let _ = resource;
-    let definitions = json!([
-        {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
-        {"name": "Created At", "type": "date", "format": "", "description": "", "priority": 0},
-    ]);
-    json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-        "columnDefinitions": if columns { definitions } else { Value::Null },
-        "rows": objects.iter().map(row).collect::<Vec<_>>(),
-    })
+    let now = jiff::Timestamp::now();
+    let show =
+        |columns: &Columns| table::table(objects, metadata, columns, include, with_headers, now);
+    match &resource.origin {
+        Origin::Builtin(kind) => show(&Columns::built_in(kind.group, kind.plural)),
+        Origin::Custom(version) => show(&version.columns),
+    }
 }
 
 /// The paths of the OpenAPI documents: one for each served group-version.

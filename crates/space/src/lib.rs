@@ -44,7 +44,7 @@ mod space;
 pub mod status;
 mod strategy;
 mod subresource;
-pub mod table;
+mod table;
 mod watch;
 mod write;
 

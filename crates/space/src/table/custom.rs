@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use hyades_jsonpath::JsonPath;
 use hyades_jsonpath::ParseError;
+use hyades_schema::crd::PrinterColumn;
 use jiff::Timestamp;
 use serde_json::Value;
-use serde_json::json;
 
 use super::Column;
 use super::view::View;
@@ -14,55 +14,55 @@ use super::view::View;
 /// A printer column that cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the printer column {name:?} has an invalid jsonPath {path:?}: {reason}")]
-pub struct ColumnError {
+pub(crate) struct ColumnError {
     /// The column's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its path.
-    pub path: String,
+    pub(crate) path: String,
     /// What is wrong with the path.
-    pub reason: ParseError,
+    pub(crate) reason: ParseError,
 }
 
 /// A column and the path to its cells.
+#[derive(Debug)]
 pub(super) struct CustomColumn {
     pub(super) header: Column,
     path: JsonPath,
 }
 
 /// Compiles printer columns; none at all make one that shows the age.
-pub(super) fn compile(printer_columns: &[Value]) -> Result<Vec<CustomColumn>, ColumnError> {
+pub(super) fn compile(printer_columns: &[PrinterColumn]) -> Result<Vec<CustomColumn>, ColumnError> {
     if printer_columns.is_empty() {
-        let age = json!({
-            "name": "Age",
-            "type": "date",
-            "description": "The time since the object was created.",
-            "jsonPath": ".metadata.creationTimestamp",
-        });
+        let age = PrinterColumn {
+            name: "Age".into(),
+            kind: "date".into(),
+            format: String::new(),
+            description: "The time since the object was created.".into(),
+            priority: 0,
+            json_path: ".metadata.creationTimestamp".into(),
+        };
         return Ok(vec![compile_one(&age)?]);
     }
     printer_columns.iter().map(compile_one).collect()
 }
 
-fn compile_one(column: &Value) -> Result<CustomColumn, ColumnError> {
-    let text = |name: &str| column[name].as_str().unwrap_or_default().to_owned();
-    let path = text("jsonPath");
-    let parsed = JsonPath::parse_relaxed(&path).map_err(|reason| ColumnError {
-        name: text("name"),
+fn compile_one(column: &PrinterColumn) -> Result<CustomColumn, ColumnError> {
+    let path = &column.json_path;
+    let parsed = JsonPath::parse_relaxed(path).map_err(|reason| ColumnError {
+        name: column.name.clone(),
         path: path.clone(),
         reason,
     })?;
-    let description = match text("description") {
-        description if description.is_empty() => {
-            format!("Custom resource definition column (in JSONPath format): {path}")
-        }
-        description => description,
+    let description = match column.description.as_str() {
+        "" => format!("Custom resource definition column (in JSONPath format): {path}"),
+        description => description.to_owned(),
     };
     Ok(CustomColumn {
         header: Column {
-            name: Cow::Owned(text("name")),
-            kind: Cow::Owned(text("type")),
-            format: Cow::Owned(text("format")),
-            priority: column["priority"].as_i64().unwrap_or(0),
+            name: Cow::Owned(column.name.clone()),
+            kind: Cow::Owned(column.kind.clone()),
+            format: Cow::Owned(column.format.clone()),
+            priority: i64::from(column.priority),
             description: Cow::Owned(description),
         },
         path: parsed.allow_missing_keys(true),

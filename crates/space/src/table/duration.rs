@@ -8,7 +8,7 @@ const YEAR: i64 = 365 * DAY;
 /// A duration in at most two units, coarser the longer it is: `90s`, `5m10s`, `3h5m`, `2d3h`, `3y`.
 ///
 /// A duration slightly below zero comes from clocks that differ and counts as none.
-pub fn human_duration(seconds: i64) -> String {
+pub(super) fn human_duration(seconds: i64) -> String {
     match seconds {
         ..-1 => "<invalid>".into(),
         -1..0 => "0s".into(),

@@ -22,28 +22,29 @@ mod workload;
 
 use std::borrow::Cow;
 
+use hyades_schema::crd::PrinterColumn;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
 
-pub use custom::ColumnError;
-pub use duration::human_duration;
+pub(crate) use custom::ColumnError;
 
+use crate::encode::IncludeObject;
 use view::View;
 
 /// The header of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub(crate) struct Column {
     /// The header's text; clients show it in capitals.
-    pub name: Cow<'static, str>,
+    pub(crate) name: Cow<'static, str>,
     /// An OpenAPI type: `string`, `integer`, `number`, `boolean` or `date`.
-    pub kind: Cow<'static, str>,
+    pub(crate) kind: Cow<'static, str>,
     /// An OpenAPI format; `name` marks the object's name.
-    pub format: Cow<'static, str>,
+    pub(crate) format: Cow<'static, str>,
     /// 0 for columns that are always shown, above for those of a wide listing.
-    pub priority: i64,
+    pub(crate) priority: i64,
     /// What the cells say.
-    pub description: Cow<'static, str>,
+    pub(crate) description: Cow<'static, str>,
 }
 
 impl Column {
@@ -59,7 +60,7 @@ impl Column {
 }
 
 /// The header of a built-in kind's column.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Header {
     name: &'static str,
     kind: &'static str,
@@ -129,6 +130,7 @@ const NAME: Header = Header::text(
 const AGE: Header = Header::text("Age", "The time since the object was created.");
 
 /// How the objects of a built-in resource are shown.
+#[derive(Debug)]
 struct Printer {
     group: &'static str,
     plural: &'static str,
@@ -155,8 +157,10 @@ static PLAIN: Printer = Printer {
 };
 
 /// The columns of one resource.
-pub struct Columns(Source);
+#[derive(Debug)]
+pub(crate) struct Columns(Source);
 
+#[derive(Debug)]
 enum Source {
     BuiltIn(&'static Printer),
     Custom(Vec<custom::CustomColumn>),
@@ -164,7 +168,7 @@ enum Source {
 
 impl Columns {
     /// The columns of a built-in resource (`apps`, `deployments`).
-    pub fn built_in(group: &str, plural: &str) -> Self {
+    pub(crate) fn built_in(group: &str, plural: &str) -> Self {
         let printers = [
             core::PRINTERS,
             workload::PRINTERS,
@@ -178,14 +182,19 @@ impl Columns {
         Self(Source::BuiltIn(found.unwrap_or(&PLAIN)))
     }
 
+    /// A name and a time of creation.
+    pub(crate) fn plain() -> Self {
+        Self(Source::BuiltIn(&PLAIN))
+    }
+
     /// The columns of a custom resource: its name, and what `additionalPrinterColumns` of the
     /// served version says, or its age if that is empty.
-    pub fn custom(printer_columns: &[Value]) -> Result<Self, ColumnError> {
+    pub(crate) fn custom(printer_columns: &[PrinterColumn]) -> Result<Self, ColumnError> {
         custom::compile(printer_columns).map(|columns| Self(Source::Custom(columns)))
     }
 
     /// The headers.
-    pub fn headers(&self) -> Vec<Column> {
+    pub(crate) fn headers(&self) -> Vec<Column> {
         match &self.0 {
             Source::BuiltIn(printer) => printer.columns.iter().map(Header::column).collect(),
             Source::Custom(columns) => {
@@ -196,7 +205,7 @@ impl Columns {
     }
 
     /// The cells of one object.
-    pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+    pub(crate) fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         match &self.0 {
             Source::BuiltIn(printer) => (printer.row)(View { object, now }),
             Source::Custom(columns) => {
@@ -208,62 +217,34 @@ impl Columns {
     }
 }
 
-/// What each row carries besides its cells (`includeObject`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum IncludeObject {
-    /// Nothing.
-    None,
-    /// The object's metadata; the default.
-    #[default]
-    Metadata,
-    /// The whole object.
-    Object,
-}
-
-/// Shows an object, or the items of a list, as a table. `with_headers` is false for all but the
-/// first event of a watch.
-pub fn table(
-    value: &Value,
+/// Shows objects as a table. `with_headers` is false for all but the first event of a watch.
+pub(crate) fn table(
+    objects: &[Value],
+    metadata: Value,
     columns: &Columns,
     include: IncludeObject,
     with_headers: bool,
     now: Timestamp,
 ) -> Value {
-    let items = value.get("items").and_then(Value::as_array);
-    let rows: Vec<Value> = match items {
-        Some(items) => items
-            .iter()
-            .map(|item| row(item, columns, include, now))
-            .collect(),
-        None => vec![row(value, columns, include, now)],
-    };
-    let mut metadata = serde_json::Map::new();
-    // An object's table carries its revision; a list's also says where to continue.
-    let carried: &[&str] = match items {
-        Some(_) => &["resourceVersion", "continue", "remainingItemCount"],
-        None => &["resourceVersion"],
-    };
-    for name in carried {
-        if let Some(field) = value["metadata"].get(name) {
-            metadata.insert((*name).to_owned(), field.clone());
-        }
-    }
     let headers = match with_headers {
         true => columns.headers().iter().map(Column::to_value).collect(),
         false => Value::Null,
     };
+    let rows = objects
+        .iter()
+        .map(|object| row(object, columns, include, now));
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
         "columnDefinitions": headers,
-        "rows": rows,
+        "rows": rows.collect::<Vec<_>>(),
     })
 }
 
 fn row(object: &Value, columns: &Columns, include: IncludeObject, now: Timestamp) -> Value {
     let carried = match include {
-        IncludeObject::None => Value::Null,
+        IncludeObject::Nothing => Value::Null,
         IncludeObject::Metadata => json!({
             "kind": "PartialObjectMetadata",
             "apiVersion": "meta.k8s.io/v1",

@@ -235,13 +235,26 @@ fn signing_requests_say_what_was_decided() {
     assert_eq!(denied[5], "Denied");
 }
 
+/// A printer column; its description is left to the server.
+fn printer_column(name: &str, kind: &str, json_path: &str, priority: i32) -> PrinterColumn {
+    PrinterColumn {
+        name: name.into(),
+        kind: kind.into(),
+        format: String::new(),
+        description: String::new(),
+        priority,
+        json_path: json_path.into(),
+    }
+}
+
 #[test]
 fn custom_columns_follow_their_paths() {
+    let ready = ".status.conditions[?(@.type==\"Ready\")].status";
     let columns = Columns::custom(&[
-        json!({"name": "Size", "type": "integer", "jsonPath": ".spec.size"}),
-        json!({"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}),
-        json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}),
-        json!({"name": "Missing", "type": "string", "jsonPath": ".spec.missing", "priority": 1}),
+        printer_column("Size", "integer", ".spec.size", 0),
+        printer_column("Ready", "string", ready, 0),
+        printer_column("Age", "date", ".metadata.creationTimestamp", 0),
+        printer_column("Missing", "string", ".spec.missing", 1),
     ])
     .expect("valid paths");
     let object = json!({
@@ -260,7 +273,7 @@ fn custom_columns_follow_their_paths() {
         ]
     );
     let headers = columns.headers();
-    let expected = "Custom resource definition column (in JSONPath format): .status.conditions[?(@.type==\"Ready\")].status";
+    let expected = format!("Custom resource definition column (in JSONPath format): {ready}");
     assert_eq!(headers[2].description, expected);
     assert_eq!(headers[4].priority, 1);
 }
@@ -278,30 +291,40 @@ fn a_custom_resource_without_columns_shows_its_age() {
 
 #[test]
 fn a_path_that_does_not_parse_is_named() {
-    let refused = Columns::custom(&[json!({"name": "X", "type": "string", "jsonPath": ".a["})]);
+    let refused = Columns::custom(&[printer_column("X", "string", ".a[", 0)]);
     let message = refused.err().map(|error| error.to_string());
     let expected = "the printer column \"X\" has an invalid jsonPath \".a[\": unterminated array";
     assert_eq!(message.as_deref(), Some(expected));
 }
 
 #[test]
-fn a_list_becomes_a_table_with_its_place_in_the_listing() {
-    let object = json!({"metadata": {"name": "a", "resourceVersion": "5", "creationTimestamp": "2026-11-24T05:46:31Z"}, "data": {"k": "v"}});
-    let list = json!({"metadata": {"resourceVersion": "243", "continue": "next", "remainingItemCount": 2}, "items": [object]});
+fn rows_carry_as_much_of_their_object_as_is_asked_for() {
+    let object = json!({"metadata": {"name": "a", "creationTimestamp": "2026-11-24T05:46:31Z"}, "data": {"k": "v"}});
+    let objects = [object.clone()];
     let columns = Columns::built_in("", "configmaps");
-    let shown = table(&list, &columns, IncludeObject::Metadata, true, now());
-    assert_eq!(shown["metadata"], list["metadata"]);
-    assert_eq!(shown["columnDefinitions"][0]["format"], "name");
-    assert_eq!(shown["rows"][0]["cells"], json!(["a", 1, "3s"]));
-    let expected = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]});
-    assert_eq!(shown["rows"][0]["object"], expected);
+    let shown = |include, headers| {
+        table(
+            &objects,
+            json!({"resourceVersion": "5"}),
+            &columns,
+            include,
+            headers,
+            now(),
+        )
+    };
 
-    let event = table(&object, &columns, IncludeObject::None, false, now());
-    assert_eq!(event["metadata"], json!({"resourceVersion": "5"}));
-    assert_eq!(event["columnDefinitions"], Value::Null);
-    assert_eq!(event["rows"][0]["object"], Value::Null);
+    let first = shown(IncludeObject::Metadata, true);
+    assert_eq!(first["metadata"], json!({"resourceVersion": "5"}));
+    assert_eq!(first["columnDefinitions"][0]["format"], "name");
+    assert_eq!(first["rows"][0]["cells"], json!(["a", 1, "3s"]));
+    let expected = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]});
+    assert_eq!(first["rows"][0]["object"], expected);
+
+    let later = shown(IncludeObject::Nothing, false);
+    assert_eq!(later["columnDefinitions"], Value::Null);
+    assert_eq!(later["rows"][0]["object"], Value::Null);
     assert_eq!(
-        table(&object, &columns, IncludeObject::Object, true, now())["rows"][0]["object"],
+        shown(IncludeObject::Object, false)["rows"][0]["object"],
         object
     );
 }
@@ -309,10 +332,12 @@ fn a_list_becomes_a_table_with_its_place_in_the_listing() {
 #[test]
 fn a_pod_that_has_run_its_course_says_so_in_its_row() {
     let pod = json!({"metadata": {"name": "p"}, "status": {"phase": "Failed"}});
+    let columns = Columns::built_in("", "pods");
     let shown = table(
-        &pod,
-        &Columns::built_in("", "pods"),
-        IncludeObject::None,
+        &[pod],
+        json!({}),
+        &columns,
+        IncludeObject::Nothing,
         true,
         now(),
     );
