@@ -111,7 +111,7 @@ fn node(
     if let Some(child) = schema.get("not") {
         logic(schema, child, &path.child("not"), depth, errors);
     }
-    rules(schema, path, errors);
+    rules(schema, path, level, errors);
     default_value(schema, path, errors);
 }
 
@@ -330,7 +330,9 @@ fn logic(
     }
 }
 
-fn rules(schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
+fn rules(schema: &Value, path: &FieldPath, level: Level, errors: &mut Vec<FieldError>) {
+    let whole = (level == Level::Root).then(|| with_object_fields(schema));
+    let known = whole.as_ref().unwrap_or(schema);
     for (index, rule) in list(schema, RULES).iter().enumerate() {
         let at = path.child(RULES).index(index);
         let text = text(rule, "rule");
@@ -341,7 +343,7 @@ fn rules(schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
             ));
             continue;
         }
-        if let Some(problem) = compilation_problem(text, schema) {
+        if let Some(problem) = compilation_problem(text, known) {
             let shown = shown_rule(rule);
             let mut error = FieldError::invalid(at.child("rule"), Value::Null, problem);
             // The server shows its internal form of the rule, and the text is what people search for.
@@ -360,6 +362,22 @@ fn rules(schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
             ));
         }
     }
+}
+
+/// The root schema with the fields that every object has, which rules may read.
+fn with_object_fields(schema: &Value) -> Value {
+    let mut whole = schema.clone();
+    if let Some(schema) = whole.as_object_mut() {
+        let properties = schema
+            .entry("properties")
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Some(properties) = properties.as_object_mut() {
+            for name in ["apiVersion", "kind", "metadata"] {
+                properties.insert(name.to_owned(), Value::Object(Map::new()));
+            }
+        }
+    }
+    whole
 }
 
 fn compilation_problem(rule: &str, schema: &Value) -> Option<String> {

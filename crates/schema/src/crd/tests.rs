@@ -132,3 +132,11 @@ fn stored_versions_stay_defined() {
         "status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions;"
     ));
 }
+
+#[test]
+fn rules_at_the_root_may_read_what_every_object_has() {
+    let mut schema = color();
+    schema["x-kubernetes-validations"] =
+        json!([{"rule": "self.metadata.name != 'all' && self.kind != '' && has(self.spec)"}]);
+    assert!(compile(&gadget(schema)).is_ok());
+}

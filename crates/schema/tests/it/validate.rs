@@ -12,6 +12,7 @@ use hyades_schema::types::TypeRef;
 use hyades_schema::validate;
 use hyades_schema::validate::FieldError;
 use hyades_schema::validate::fields;
+use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::json;
 
@@ -274,4 +275,185 @@ fn what_may_not_change_is_refused_as_a_real_server_does() {
         assert_eq!(update(group, kind, &old, &new), expected);
         assert_eq!(update(group, kind, &old, &old), Vec::<String>::new());
     }
+}
+
+fn builtin_type(group: &str, kind: &str) -> TypeRef {
+    let builtin = kinds::builtin();
+    let row = builtin
+        .kind(group, "v1", kind)
+        .expect("the kind is built in");
+    builtin
+        .type_named(row.type_name)
+        .expect("each kind has a type")
+}
+
+#[test]
+fn bodies_that_cannot_be_decoded_are_refused_in_the_words_of_gos_decoder() {
+    let cases = [
+        (
+            "",
+            "ConfigMap",
+            json!({"data": {"k": 1}}),
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
+        (
+            "apps",
+            "Deployment",
+            json!({"spec": {"replicas": "two"}}),
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            "apps",
+            "Deployment",
+            json!({"spec": {"replicas": 1.5}}),
+            "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            "",
+            "Pod",
+            json!({"spec": {"containers": {"name": "c"}}}),
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
+        ),
+        (
+            "",
+            "Pod",
+            json!({"metadata": {"labels": ["a"]}}),
+            "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels of type map[string]string",
+        ),
+        (
+            "",
+            "Pod",
+            json!([]),
+            "json: cannot unmarshal array into Go value of type v1.Pod",
+        ),
+        (
+            "",
+            "Secret",
+            json!({"data": {"k": "a!"}}),
+            "illegal base64 data at input byte 1",
+        ),
+        (
+            "",
+            "Pod",
+            json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "lots"}}}]}}),
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ),
+        (
+            "coordination.k8s.io",
+            "Lease",
+            json!({"spec": {"renewTime": "now"}}),
+            "parsing time \"now\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"now\" as \"2006\"",
+        ),
+    ];
+    for (group, kind, body, expected) in cases {
+        let error = fields::shape_check(&builtin_type(group, kind), &body).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    let nulls = json!({"metadata": null, "spec": {"replicas": null}});
+    assert!(fields::shape_check(&builtin_type("apps", "Deployment"), &nulls).is_ok());
+}
+
+#[test]
+fn objects_take_the_form_in_which_go_writes_them() {
+    let mut object = json!({
+        "metadata": {"name": "a", "namespace": "", "labels": {}, "creationTimestamp": null},
+        "spec": {"replicas": 0, "paused": false, "template": {"spec": {"nodeName": "", "containers": [
+            {"name": "c", "image": "x:1", "env": [], "tty": false, "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}}]}}},
+    });
+    fields::normalise(&builtin_type("apps", "Deployment"), &mut object);
+    assert_eq!(
+        object["spec"],
+        json!({"replicas": 0, "template": {"spec": {"containers": [
+            {"name": "c", "image": "x:1", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}}})
+    );
+    builtin::default("apps", "v1", "Deployment", &mut object);
+    assert_eq!(object["metadata"], json!({"name": "a"}));
+    assert_eq!(
+        object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"],
+        "IfNotPresent"
+    );
+    let once = object.clone();
+    builtin::default("apps", "v1", "Deployment", &mut object);
+    assert_eq!(object, once);
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-3_i64..70_000).prop_map(Value::from),
+        "[a-zA-Z/.%é-]{0,5}".prop_map(Value::from),
+    ];
+    let names = [
+        "metadata",
+        "name",
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "spec",
+        "template",
+        "selector",
+        "matchLabels",
+        "containers",
+        "volumes",
+        "ports",
+        "port",
+        "data",
+        "stringData",
+        "type",
+        "rules",
+        "subjects",
+        "roleRef",
+        "webhooks",
+        "usages",
+        "request",
+        "status",
+        "conditions",
+        "strategy",
+        "resources",
+        "limits",
+        "requests",
+        "cpu",
+        "env",
+        "versions",
+        "names",
+        "schema",
+        "openAPIV3Schema",
+        "properties",
+        "livenessProbe",
+        "httpGet",
+    ];
+    leaf.prop_recursive(6, 60, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            proptest::collection::btree_map(proptest::sample::select(names.to_vec()), inner, 0..6)
+                .prop_map(|map| map
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .collect()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn no_body_makes_a_kind_panic(body in any_value(), old in any_value()) {
+        for row in kinds::builtin().kinds {
+            let ty = builtin_type_of(row.type_name);
+            let mut new = body.clone();
+            let _shape = fields::shape_check(&ty, &new);
+            fields::prune(&ty, &mut new);
+            builtin::default(row.group, row.version, row.kind, &mut new);
+            let _created = builtin::validate(row.group, row.version, row.kind, &new, None);
+            let _updated = builtin::validate(row.group, row.version, row.kind, &new, Some(&old));
+        }
+    }
+}
+
+fn builtin_type_of(name: &str) -> TypeRef {
+    kinds::builtin()
+        .type_named(name)
+        .expect("each kind has a type")
 }
