@@ -70,7 +70,8 @@ pub(super) fn config_map(new: &Value, old: Option<&Value>, errors: &mut Vec<Fiel
         bytes += decoded_bytes(value);
     }
     if bytes > MAX_DATA_BYTES {
-        errors.push(FieldError::too_long("<nil>", MAX_DATA_BYTES as u64));
+        // The server writes the path of the object itself as an empty list here.
+        errors.push(FieldError::too_long("[]", MAX_DATA_BYTES as u64));
     }
 }
 
