@@ -14,6 +14,8 @@ use super::compare::Comparison;
 use super::config::check;
 use super::config::claimed;
 use super::field_set::FieldSet;
+use super::last_applied::applied_before;
+use super::last_applied::follow;
 use super::managers::Entry;
 use super::managers::Manager;
 use super::managers::Managers;
@@ -162,7 +164,11 @@ pub fn apply(request: &ApplyRequest<'_>) -> Result<Value, ApplyError> {
     }
 
     let comparison = Comparison::of(view, &live, &object).without(request.reset_fields);
-    settle_conflicts(&mut managers, &comparison.written(), request.force)?;
+    let allowed = match request.force {
+        true => comparison.written(),
+        false => applied_before(view, &live, request.manager),
+    };
+    settle_conflicts(&mut managers, &comparison.written(), &allowed)?;
     managers.disown(&comparison.removed);
 
     let unchanged = request.live.is_some() && equal(&live, &object);
@@ -179,6 +185,7 @@ pub fn apply(request: &ApplyRequest<'_>) -> Result<Value, ApplyError> {
             fields,
         });
     }
+    follow(&mut object, &config, request.manager);
     set_managed_fields(&mut object, managers.into_value());
     Ok(object)
 }
@@ -216,27 +223,30 @@ fn prune(
     );
 }
 
-/// Takes the written fields from the other managers, or reports that they own them.
+/// Takes the written fields from the other managers, or reports that they own fields which the
+/// applier is not allowed to take.
 fn settle_conflicts(
     managers: &mut Managers,
     written: &FieldSet,
-    force: bool,
+    allowed: &FieldSet,
 ) -> Result<(), ApplyError> {
-    if !force {
-        let mut conflicts: Vec<Conflict> = Vec::new();
-        for entry in &managers.entries {
-            let manager = entry.manager.to_string();
-            let fields = entry.fields.intersection(written).paths();
-            conflicts.extend(fields.into_iter().map(|field| Conflict {
-                manager: manager.clone(),
-                field,
-            }));
-        }
-        // Stable: the fields of one manager keep the set's order.
-        conflicts.sort_by(|left, right| left.manager.cmp(&right.manager));
-        if !conflicts.is_empty() {
-            return Err(ApplyError::Conflicts(Conflicts(conflicts)));
-        }
+    let mut conflicts: Vec<Conflict> = Vec::new();
+    for entry in &managers.entries {
+        let manager = entry.manager.to_string();
+        let fields = entry
+            .fields
+            .intersection(written)
+            .difference(allowed)
+            .paths();
+        conflicts.extend(fields.into_iter().map(|field| Conflict {
+            manager: manager.clone(),
+            field,
+        }));
+    }
+    // Stable: the fields of one manager keep the set's order.
+    conflicts.sort_by(|left, right| left.manager.cmp(&right.manager));
+    if !conflicts.is_empty() {
+        return Err(ApplyError::Conflicts(Conflicts(conflicts)));
     }
     managers.disown(written);
     Ok(())

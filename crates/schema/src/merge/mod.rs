@@ -18,6 +18,7 @@ mod combine;
 mod compare;
 mod config;
 mod field_set;
+mod last_applied;
 mod managers;
 mod patch;
 mod strategic;

@@ -251,6 +251,43 @@ fn an_object_nobody_owns_is_owned_by_its_past_when_first_applied_to() {
 }
 
 #[test]
+fn what_kubectl_applied_from_the_client_side_is_no_conflict() {
+    const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let mut new = gadget_with(json!({"size": "1", "labels": {"x": "y"}}));
+    new["metadata"]["annotations"] =
+        json!({ANNOTATION: gadget_with(json!({"size": "1"})).to_string()});
+    new["metadata"]["managedFields"] = track_update(&TrackRequest {
+        ty: &gadget(),
+        old: None,
+        new: &new,
+        manager: "kubectl-client-side-apply",
+        subresource: "",
+        api_version: "demo.io/v1",
+        reset_fields: &FieldSet::default(),
+        now: at(0),
+    });
+    let applied = applied(Some(&new), "kubectl", json!({"size": "2"}));
+    assert_eq!(applied["spec"]["size"], "2");
+    let followed = applied["metadata"]["annotations"][ANNOTATION]
+        .as_str()
+        .expect("text");
+    let followed: Value = serde_json::from_str(followed).expect("JSON");
+    assert_eq!(followed["spec"], json!({"size": "2"}));
+
+    let conflict = apply_as(
+        Some(&new),
+        "kubectl",
+        json!({"size": "2", "labels": {"x": "z"}}),
+        false,
+    );
+    let expected = "Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using demo.io/v1: .spec.labels.x";
+    assert_eq!(
+        conflict.expect_err("labels were not applied").to_string(),
+        expected
+    );
+}
+
+#[test]
 fn misfits_are_refused_with_their_path() {
     let cases = [
         (

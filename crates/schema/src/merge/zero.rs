@@ -45,6 +45,12 @@ const EMBEDDED_STRUCTS: &[(&str, &[&str])] = &[
     ("StatefulSetSpec", &["template", "updateStrategy"]),
 ];
 
+/// Required fields that Go leaves out when they are empty all the same.
+const OMITTED_WHEN_EMPTY: &[(&str, &[&str])] = &[(
+    "ValidatingAdmissionPolicyBindingSpec",
+    &["validationActions"],
+)];
+
 /// The zero value of a type, or an empty object for a custom resource.
 pub(super) fn zero(ty: &TypeRef) -> Value {
     if Arc::ptr_eq(&ty.pool, &builtin().pool) {
@@ -62,8 +68,9 @@ fn zero_of(pool: &TypePool, id: TypeId, depth: usize) -> Value {
             for field in &object.fields {
                 let embedded = (depth == 0
                     && matches!(field.name.as_str(), "metadata" | "spec" | "status"))
-                    || is_embedded(ty, &field.name);
-                if embedded || field.required {
+                    || is_listed(EMBEDDED_STRUCTS, ty, &field.name);
+                let omitted = is_listed(OMITTED_WHEN_EMPTY, ty, &field.name);
+                if embedded || (field.required && !omitted) {
                     out.insert(field.name.clone(), zero_of(pool, field.ty, depth + 1));
                 }
             }
@@ -76,11 +83,10 @@ fn zero_of(pool: &TypePool, id: TypeId, depth: usize) -> Value {
     }
 }
 
-fn is_embedded(ty: &Type, field: &str) -> bool {
+fn is_listed(list: &[(&str, &[&str])], ty: &Type, field: &str) -> bool {
     let Some(name) = ty.name.as_deref().and_then(|name| name.rsplit('.').next()) else {
         return false;
     };
-    EMBEDDED_STRUCTS
-        .iter()
+    list.iter()
         .any(|(owner, fields)| *owner == name && fields.contains(&field))
 }
