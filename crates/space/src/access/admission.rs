@@ -105,7 +105,12 @@ fn is_collector_upkeep(old: Option<&Value>, new: &Value) -> bool {
     let without_upkeep = |object: &Value| {
         let mut object = object.clone();
         if let Some(meta) = object["metadata"].as_object_mut() {
-            for field in ["ownerReferences", "finalizers", "managedFields", "resourceVersion"] {
+            for field in [
+                "ownerReferences",
+                "finalizers",
+                "managedFields",
+                "resourceVersion",
+            ] {
                 meta.remove(field);
             }
         }
@@ -123,7 +128,13 @@ fn certificate_request(
     new: &Value,
 ) -> Result<(), Status> {
     let signer = new["spec"]["signerName"].as_str().unwrap_or_default();
-    let forbidden = |why: &str| Err(Status::forbidden(write.resource.qualified(), write.name, why));
+    let forbidden = |why: &str| {
+        Err(Status::forbidden(
+            write.resource.qualified(),
+            write.name,
+            why,
+        ))
+    };
     let verb = match (write.operation, write.subresource) {
         (Operation::Create, "") => {
             return if signer == CLIENT_SIGNER && asks_for_masters(new) {

@@ -119,7 +119,11 @@ impl Access {
         })
     }
 
-    fn acting_user(&self, user: UserInfo, credentials: &Credentials<'_>) -> Result<UserInfo, Status> {
+    fn acting_user(
+        &self,
+        user: UserInfo,
+        credentials: &Credentials<'_>,
+    ) -> Result<UserInfo, Status> {
         let asked = impersonation::requested(credentials.headers)
             .map_err(|error| Status::bad_request(error.to_string()))?;
         let Some(asked) = asked else {

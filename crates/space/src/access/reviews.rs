@@ -76,7 +76,9 @@ impl Access {
         let spec = &body["spec"];
         let subject = subject(spec);
         let mut problems = subject_problems(&subject);
-        let of = spec["resourceAttributes"]["namespace"].as_str().unwrap_or_default();
+        let of = spec["resourceAttributes"]["namespace"]
+            .as_str()
+            .unwrap_or_default();
         if !spec["nonResourceAttributes"].is_null() {
             problems.push(invalid_value(
                 "spec.nonResourceAttributes",
@@ -131,7 +133,10 @@ impl Access {
             ));
         }
         let audiences = strings(&body["spec"]["audiences"]);
-        body["status"] = match self.authenticator.token(&self.store, token, &audiences, now) {
+        body["status"] = match self
+            .authenticator
+            .token(&self.store, token, &audiences, now)
+        {
             Err(refused) => json!({"user": {}, "error": refused.to_string()}),
             Ok(verified) => {
                 let wanted = match audiences.is_empty() {

@@ -13,7 +13,6 @@ use super::authn::service_account_user_name;
 use super::invalid_value;
 use crate::names::Gvr;
 use crate::names::split_api_version;
-use crate::status::Cause;
 use crate::status::Qualified;
 use crate::status::Status;
 
@@ -52,7 +51,9 @@ struct BoundReference {
 impl Asked {
     fn from_body(body: &Value, issuer: &str) -> Result<Asked, Status> {
         let spec = &body["spec"];
-        let seconds = spec["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
+        let seconds = spec["expirationSeconds"]
+            .as_i64()
+            .unwrap_or(DEFAULT_SECONDS);
         let problem = if seconds < SECONDS_MIN {
             Some("may not specify a duration less than 10 minutes")
         } else if seconds > SECONDS_MAX {
@@ -142,8 +143,9 @@ impl Access {
             nbf: issued,
             sub: service_account_user_name(namespace, name),
         };
-        let expires = Timestamp::from_second(claims.exp)
-            .map_err(|error| Status::internal(&format!("the token's expiry is out of range: {error}")))?;
+        let expires = Timestamp::from_second(claims.exp).map_err(|error| {
+            Status::internal(&format!("the token's expiry is out of range: {error}"))
+        })?;
         let created = Timestamp::from_second(issued).unwrap_or(now);
         Ok(json!({
             "kind": "TokenRequest",
@@ -218,7 +220,9 @@ impl Access {
     }
 
     fn node_of(&self, pod: &Value) -> Option<ObjectClaim> {
-        let name = pod["spec"]["nodeName"].as_str().filter(|name| !name.is_empty())?;
+        let name = pod["spec"]["nodeName"]
+            .as_str()
+            .filter(|name| !name.is_empty())?;
         self.present(&Gvr::NODES, "", name)
             .ok()
             .map(|node| claim(&node))
@@ -252,6 +256,7 @@ fn claim(object: &Value) -> ObjectClaim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Cause;
 
     #[test]
     fn a_request_without_wishes_gets_the_issuer_for_an_hour() {

@@ -93,7 +93,10 @@ mod tests {
             ("token-id", Some("abcdef")),
             ("token-secret", Some("0123456789abcdef")),
             ("usage-bootstrap-authentication", Some("true")),
-            ("auth-extra-groups", Some("system:bootstrappers:managedcluster")),
+            (
+                "auth-extra-groups",
+                Some("system:bootstrappers:managedcluster"),
+            ),
         ];
         for (key, value) in usual.iter().chain(changes) {
             match value {
@@ -117,7 +120,10 @@ mod tests {
         assert_eq!(user.name, "system:bootstrap:abcdef");
         assert_eq!(
             user.groups,
-            ["system:bootstrappers", "system:bootstrappers:managedcluster"]
+            [
+                "system:bootstrappers",
+                "system:bootstrappers:managedcluster"
+            ]
         );
     }
 
@@ -133,7 +139,10 @@ mod tests {
             ("expiration", Some("tomorrow")),
             ("auth-extra-groups", Some("system:masters")),
             ("auth-extra-groups", Some("system:bootstrappers:")),
-            ("auth-extra-groups", Some("system:bootstrappers:a,system:bootstrappersb")),
+            (
+                "auth-extra-groups",
+                Some("system:bootstrappers:a,system:bootstrappersb"),
+            ),
         ];
         for case in cases {
             assert_eq!(proves(&secret(&[*case])), None, "{case:?}");

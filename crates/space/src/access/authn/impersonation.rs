@@ -31,7 +31,9 @@ pub struct Impersonation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// Groups, uid or extra facts without a user.
-    #[error("requested impersonated groups, uid or extra without impersonating a user: set Impersonate-User too")]
+    #[error(
+        "requested impersonated groups, uid or extra without impersonating a user: set Impersonate-User too"
+    )]
     NoUser,
     /// A value that is no text.
     #[error("the header {0} is not valid text")]
@@ -83,17 +85,18 @@ fn needs(
     groups: &[String],
     extra: &BTreeMap<String, Vec<String>>,
 ) -> Vec<Attributes> {
-    let impersonate = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
-        Attributes::Resource {
-            verb: "impersonate".to_owned(),
-            group: group.to_owned(),
-            version: "v1".to_owned(),
-            resource: resource.to_owned(),
-            subresource: subresource.to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
-    };
+    let impersonate =
+        |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
+            Attributes::Resource {
+                verb: "impersonate".to_owned(),
+                group: group.to_owned(),
+                version: "v1".to_owned(),
+                resource: resource.to_owned(),
+                subresource: subresource.to_owned(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            }
+        };
     let mut needs = vec![match split_service_account(name) {
         Some((namespace, account)) => impersonate("", "serviceaccounts", "", namespace, account),
         None => impersonate("", "users", "", "", name),
@@ -238,9 +241,12 @@ mod tests {
 
     #[test]
     fn a_service_account_comes_with_its_groups() {
-        let asked = requested(&headers(&[("impersonate-user", "system:serviceaccount:a:b")]))
-            .unwrap()
-            .unwrap();
+        let asked = requested(&headers(&[(
+            "impersonate-user",
+            "system:serviceaccount:a:b",
+        )]))
+        .unwrap()
+        .unwrap();
         assert_eq!(
             asked.user.groups,
             [

@@ -14,14 +14,14 @@ pub mod cache;
 pub mod impersonation;
 pub mod service_account;
 
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use hyades_pki::Authority;
 use hyades_pki::BootstrapToken;
 use hyades_pki::Certificate;
 use hyades_pki::ServiceAccountKey;
 use hyades_pki::verify_client;
 use hyades_store::Store;
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -139,7 +139,9 @@ impl Authenticator {
         let refused = |why: &dyn std::fmt::Display| Refused::Certificate(why.to_string());
         let subject = verify_client(der, &self.client_ca, now).map_err(|why| refused(&why))?;
         if subject.common_name.is_empty() {
-            return Err(refused(&"its subject has no common name, which would be the user's name"));
+            return Err(refused(
+                &"its subject has no common name, which would be the user's name",
+            ));
         }
         let expires = Certificate::from_der(der)
             .map_err(|why| refused(&why))?
@@ -172,7 +174,11 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Verified, Refused> {
         let own = [self.issuer().to_owned()];
-        let wanted = if audiences.is_empty() { &own[..] } else { audiences };
+        let wanted = if audiences.is_empty() {
+            &own[..]
+        } else {
+            audiences
+        };
         let digest = fingerprint(token.as_bytes());
         let verified = match self.cache.get(&digest, store, now) {
             Some(verified) => verified,
@@ -182,7 +188,11 @@ impl Authenticator {
                 verified
             }
         };
-        if verified.audiences.iter().any(|audience| wanted.contains(audience)) {
+        if verified
+            .audiences
+            .iter()
+            .any(|audience| wanted.contains(audience))
+        {
             Ok(verified)
         } else {
             Err(service_account::Refused::Audience {
@@ -193,7 +203,12 @@ impl Authenticator {
         }
     }
 
-    fn verify_token(&self, store: &Store, token: &str, now: Timestamp) -> Result<Verified, Refused> {
+    fn verify_token(
+        &self,
+        store: &Store,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Verified, Refused> {
         if let Ok(token) = token.parse::<BootstrapToken>() {
             return self.bootstrap_token(store, &token, now);
         }

@@ -79,10 +79,13 @@ impl Verifier {
     /// # Errors
     /// [`Refused`].
     pub fn verify(&self, store: &Store, token: &str, now: Timestamp) -> Result<Verified, Refused> {
-        let claims = self.key.verify(token, now, &[]).map_err(|error| match error {
-            TokenError::Malformed(_) | TokenError::UnknownKey => Refused::Foreign,
-            other => Refused::Token(other),
-        })?;
+        let claims = self
+            .key
+            .verify(token, now, &[])
+            .map_err(|error| match error {
+                TokenError::Malformed(_) | TokenError::UnknownKey => Refused::Foreign,
+                other => Refused::Token(other),
+            })?;
         if claims.iss != self.issuer {
             return Err(Refused::Foreign);
         }
@@ -92,7 +95,14 @@ impl Verifier {
         if claims.sub != service_account_user_name(namespace, &account.name) {
             return Err(Refused::Subject);
         }
-        let mut witnesses = vec![present(store, "service account", "serviceaccounts", namespace, account, now)?];
+        let mut witnesses = vec![present(
+            store,
+            "service account",
+            "serviceaccounts",
+            namespace,
+            account,
+            now,
+        )?];
         if let Some(pod) = &facts.pod {
             witnesses.push(present(store, "pod", "pods", namespace, pod, now)?);
         }
@@ -163,8 +173,14 @@ fn user(claims: &Claims) -> UserInfo {
     let bound = [("pod", &facts.pod), ("node", &facts.node)];
     for (what, claim) in bound {
         if let Some(claim) = claim {
-            tell(&format!("authentication.kubernetes.io/{what}-name"), claim.name.clone());
-            tell(&format!("authentication.kubernetes.io/{what}-uid"), claim.uid.clone());
+            tell(
+                &format!("authentication.kubernetes.io/{what}-name"),
+                claim.name.clone(),
+            );
+            tell(
+                &format!("authentication.kubernetes.io/{what}-uid"),
+                claim.uid.clone(),
+            );
         }
     }
     user

@@ -3,17 +3,25 @@
 use hyades_schema::selector::Selector;
 use serde_json::Value;
 
+/// The selectors by which a role collects others; `None` when it does not. One that does not parse
+/// selects nothing.
+pub fn selectors(role: &Value) -> Option<Vec<Selector>> {
+    let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array()?;
+    Some(
+        selectors
+            .iter()
+            .filter_map(|selector| Selector::from_label_selector(Some(selector)).ok())
+            .collect(),
+    )
+}
+
 /// The rules an aggregated role must have: those of every matching role, in the order of selectors
 /// and then of names, each rule once. `None` when the role does not aggregate, or has these rules
 /// already. `roles` are all ClusterRoles, sorted by name.
 pub fn due_rules(role: &Value, roles: &[Value]) -> Option<Vec<Value>> {
-    let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array()?;
     let name = &role["metadata"]["name"];
     let mut rules: Vec<Value> = Vec::new();
-    for selector in selectors {
-        let Ok(selector) = Selector::from_label_selector(Some(selector)) else {
-            continue;
-        };
+    for selector in selectors(role)? {
         let found = roles
             .iter()
             .filter(|other| other["metadata"]["name"] != *name)

@@ -43,9 +43,7 @@ impl Authoriser {
         } else {
             "roles"
         };
-        if is_privileged(user)
-            || self.holds_verb(user, "escalate", resource, namespace, name)
-        {
+        if is_privileged(user) || self.holds_verb(user, "escalate", resource, namespace, name) {
             return Ok(());
         }
         self.confirm_rules(user, namespace, rules)
@@ -72,11 +70,12 @@ impl Authoriser {
         if is_privileged(user) || self.holds_verb(user, "escalate", "clusterroles", "", name) {
             return Ok(());
         }
-        self.confirm_rules(user, "", &[resources, paths]).map_err(|_| {
-            Escalation::Lacking(
-                "must have cluster-admin privileges to use the aggregationRule".to_owned(),
-            )
-        })
+        self.confirm_rules(user, "", &[resources, paths])
+            .map_err(|_| {
+                Escalation::Lacking(
+                    "must have cluster-admin privileges to use the aggregationRule".to_owned(),
+                )
+            })
     }
 
     /// Whether the user may write a binding of this role (`namespace` is empty for a
@@ -151,10 +150,7 @@ impl Authoriser {
             lines.join("\n")
         );
         if !held.errors.is_empty() {
-            text.push_str(&format!(
-                "; resolution errors: [{}]",
-                held.errors.join(" ")
-            ));
+            text.push_str(&format!("; resolution errors: [{}]", held.errors.join(" ")));
         }
         Err(Escalation::Lacking(text))
     }

@@ -208,14 +208,10 @@ impl Bindings {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "one private pair of an index and its key")]
     fn index_of(
         &mut self,
         subject: &Subject,
-    ) -> (
-        &mut HashMap<String, BTreeMap<String, Arc<Binding>>>,
-        String,
-    ) {
+    ) -> (&mut HashMap<String, BTreeMap<String, Arc<Binding>>>, String) {
         match subject {
             Subject::User(name) => (&mut self.by_user, name.clone()),
             Subject::Group(name) => (&mut self.by_group, name.clone()),
@@ -294,17 +290,19 @@ impl Index {
         };
         match (stored, object) {
             (Stored::ClusterRole(name), Some(role)) => {
-                self.cluster_roles
-                    .insert(name.to_owned(), PolicyRule::list_from_json(&role["rules"]).into());
+                self.cluster_roles.insert(
+                    name.to_owned(),
+                    PolicyRule::list_from_json(&role["rules"]).into(),
+                );
             }
             (Stored::ClusterRole(name), None) => {
                 self.cluster_roles.remove(name);
             }
             (Stored::Role(namespace, name), Some(role)) => {
-                self.roles
-                    .entry(namespace.to_owned())
-                    .or_default()
-                    .insert(name.to_owned(), PolicyRule::list_from_json(&role["rules"]).into());
+                self.roles.entry(namespace.to_owned()).or_default().insert(
+                    name.to_owned(),
+                    PolicyRule::list_from_json(&role["rules"]).into(),
+                );
             }
             (Stored::Role(namespace, name), None) => {
                 if let Some(roles) = self.roles.get_mut(namespace) {
@@ -348,8 +346,10 @@ impl Index {
         namespace: &'a str,
     ) -> impl Iterator<Item = &'a Arc<Binding>> {
         let local = self.bindings.get(namespace);
-        self.cluster_bindings
-            .of(user)
-            .chain(local.into_iter().flat_map(move |bindings| bindings.of(user)))
+        self.cluster_bindings.of(user).chain(
+            local
+                .into_iter()
+                .flat_map(move |bindings| bindings.of(user)),
+        )
     }
 }

@@ -9,6 +9,7 @@
 //! The index is fed by a store hook, which runs before a writer is answered: no decision is older
 //! than an acknowledged write.
 
+pub mod aggregation;
 pub mod escalation;
 pub mod index;
 pub mod rule;

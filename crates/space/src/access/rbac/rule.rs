@@ -165,10 +165,11 @@ impl PolicyRule {
                         .resource_names
                         .iter()
                         .all(|name| has(&self.resource_names, name))))
-            && part
-                .non_resource_urls
-                .iter()
-                .all(|url| self.non_resource_urls.iter().any(|own| url_covers(own, url)))
+            && part.non_resource_urls.iter().all(|url| {
+                self.non_resource_urls
+                    .iter()
+                    .any(|own| url_covers(own, url))
+            })
     }
 
     /// The rule as escalation errors print it: `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`.

@@ -143,8 +143,10 @@ fn a_change_of_role_or_binding_is_seen_at_once() {
 fn refusals_read_as_the_api_server_words_them() {
     let nobody = user("nobody", &[]);
     let text = |asked: &Attributes| refusal_text(&nobody, asked, "");
-    expect![[r#"User "nobody" cannot list resource "configmaps" in API group "" in the namespace "o1""#]]
-        .assert_eq(&text(&resource("list", "", "configmaps", "o1", "")));
+    expect![[
+        r#"User "nobody" cannot list resource "configmaps" in API group "" in the namespace "o1""#
+    ]]
+    .assert_eq(&text(&resource("list", "", "configmaps", "o1", "")));
     let approval = Attributes::Resource {
         verb: "update".to_owned(),
         group: "certificates.k8s.io".to_owned(),
