@@ -13,9 +13,11 @@
 //! [`loopback`]. What is true of single kinds stands in `strategy`; everything else about a kind is
 //! data, in the schema's tables or in a CustomResourceDefinition.
 
+pub mod access;
 mod admission;
 mod body;
 mod cache;
+pub mod controllers;
 mod core;
 mod custom;
 mod delete;
@@ -41,6 +43,7 @@ mod resources;
 mod selection;
 mod server;
 mod space;
+mod start;
 pub mod status;
 mod strategy;
 mod subresource;
@@ -58,3 +61,5 @@ pub use server::Body;
 pub use server::PeerCertificate;
 pub use server::SpaceService;
 pub use space::Space;
+pub use start::SpaceOptions;
+pub use start::StartError;
