@@ -63,7 +63,8 @@ impl Space {
             options.pod_logs,
         );
         let loopback = space.loopback();
-        if let Err(status) = bootstrap::ensure(&loopback, &options.client_ca.certificate_pem()).await
+        if let Err(status) =
+            bootstrap::ensure(&loopback, &options.client_ca.certificate_pem()).await
         {
             space.stop().await;
             return Err(StartError {

@@ -169,6 +169,9 @@ mod tests {
     fn objects_are_reached_through_a_served_version() {
         let definition = json!({"spec": {"group": "demo.io", "names": {"plural": "widgets"},
             "versions": [{"name": "v1alpha1", "served": false}, {"name": "v1", "served": true}]}});
-        assert_eq!(served(&definition), Some(Gvr::new("demo.io", "v1", "widgets")));
+        assert_eq!(
+            served(&definition),
+            Some(Gvr::new("demo.io", "v1", "widgets"))
+        );
     }
 }

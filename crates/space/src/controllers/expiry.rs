@@ -212,7 +212,11 @@ mod tests {
         for decision in ["Approved", "Denied", "Failed"] {
             request["status"]["conditions"] =
                 json!([{"type": decision, "lastUpdateTime": "2026-11-24T06:10:00Z"}]);
-            assert_eq!(request_due(&request), at("2026-11-24T07:10:00Z"), "{decision}");
+            assert_eq!(
+                request_due(&request),
+                at("2026-11-24T07:10:00Z"),
+                "{decision}"
+            );
         }
     }
 

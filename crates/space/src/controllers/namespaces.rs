@@ -236,25 +236,32 @@ fn facts(remains: &Remains) -> Vec<Fact> {
             .collect();
         items.join(", ")
     };
-    let fact = |kind, holds: bool, when_true: (&'static str, String), when_false: (&'static str, &str)| {
-        if holds {
-            (kind, true, when_true.0, when_true.1)
-        } else {
-            (kind, false, when_false.0, when_false.1.to_owned())
-        }
-    };
+    let fact =
+        |kind, holds: bool, when_true: (&'static str, String), when_false: (&'static str, &str)| {
+            if holds {
+                (kind, true, when_true.0, when_true.1)
+            } else {
+                (kind, false, when_false.0, when_false.1.to_owned())
+            }
+        };
     vec![
         fact(
             "NamespaceDeletionDiscoveryFailure",
             false,
             ("DiscoveryFailed", String::new()),
-            ("ResourcesDiscovered", "All resources successfully discovered"),
+            (
+                "ResourcesDiscovered",
+                "All resources successfully discovered",
+            ),
         ),
         fact(
             "NamespaceDeletionGroupVersionParsingFailure",
             false,
             ("GroupVersionParsingFailed", String::new()),
-            ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
+            (
+                "ParsedGroupVersions",
+                "All legacy kube types successfully parsed",
+            ),
         ),
         fact(
             "NamespaceDeletionContentFailure",
@@ -270,7 +277,10 @@ fn facts(remains: &Remains) -> Vec<Fact> {
             !remains.objects.is_empty(),
             (
                 "SomeResourcesRemain",
-                format!("Some resources are remaining: {}", list(&remains.objects, "has")),
+                format!(
+                    "Some resources are remaining: {}",
+                    list(&remains.objects, "has")
+                ),
             ),
             ("ContentRemoved", "All content successfully removed"),
         ),

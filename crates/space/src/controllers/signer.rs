@@ -46,7 +46,11 @@ enum Decision {
 }
 
 /// Starts the controller.
-pub fn spawn(space: &Loopback, authority: Arc<Authority>, stop: &CancellationToken) -> JoinHandle<()> {
+pub fn spawn(
+    space: &Loopback,
+    authority: Arc<Authority>,
+    stop: &CancellationToken,
+) -> JoinHandle<()> {
     let queue: Queue<String> = Queue::default();
     let feed = queue.clone();
     let resource = &Gvr::CERTIFICATE_SIGNING_REQUESTS;

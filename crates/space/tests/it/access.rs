@@ -14,15 +14,23 @@ const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 async fn token(space: &TestSpace, account: &str, spec: Value) -> String {
     let path = format!("/api/v1/namespaces/default/serviceaccounts/{account}/token");
-    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    let body =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
     let answer = space.must("POST", &path, Some(&body)).await;
-    answer["status"]["token"].as_str().expect("a token").to_owned()
+    answer["status"]["token"]
+        .as_str()
+        .expect("a token")
+        .to_owned()
 }
 
 async fn account(space: &TestSpace, name: &str) {
     let body = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
     space
-        .must("POST", "/api/v1/namespaces/default/serviceaccounts", Some(&body))
+        .must(
+            "POST",
+            "/api/v1/namespaces/default/serviceaccounts",
+            Some(&body),
+        )
         .await;
 }
 
@@ -30,14 +38,26 @@ async fn account(space: &TestSpace, name: &str) {
 async fn a_certificate_is_good_in_its_own_space_only() {
     let space = TestSpace::start().await;
     let own = space.certificate("bob", &["system:masters"]);
-    assert_eq!(space.send(Some(own), &[], "GET", CONFIG_MAPS, None).await.code, 200);
+    assert_eq!(
+        space
+            .send(Some(own), &[], "GET", CONFIG_MAPS, None)
+            .await
+            .code,
+        200
+    );
     let valid = Validity::starting(Timestamp::now(), 3600);
     let other = Authority::new("test", valid).expect("an authority of the same name");
     let (foreign, _) = other
         .issue_client("bob", &["system:masters".to_owned()], valid)
         .expect("a certificate");
     let answer = space
-        .send(Some(foreign.der().to_vec().into()), &[], "GET", CONFIG_MAPS, None)
+        .send(
+            Some(foreign.der().to_vec().into()),
+            &[],
+            "GET",
+            CONFIG_MAPS,
+            None,
+        )
         .await;
     assert_eq!(answer.code, 401);
     assert_eq!(answer.body["message"], "Unauthorized");
@@ -46,7 +66,12 @@ async fn a_certificate_is_good_in_its_own_space_only() {
 #[tokio::test]
 async fn anonymous_users_see_health_and_version_and_nothing_else() {
     let space = TestSpace::start().await;
-    for (path, code) in [("/version", 200), ("/livez", 200), ("/api", 403), (CONFIG_MAPS, 403)] {
+    for (path, code) in [
+        ("/version", 200),
+        ("/livez", 200),
+        ("/api", 403),
+        (CONFIG_MAPS, 403),
+    ] {
         let answer = space.send(None, &[], "GET", path, None).await;
         assert_eq!(answer.code, code, "{path}: {}", answer.body);
     }
@@ -65,20 +90,36 @@ async fn a_service_account_token_ends_with_its_account() {
     let reviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let headers = [("authorization", bearer.as_str())];
-    let answer = space.send(None, &headers, "POST", reviews, Some(&body)).await;
+    let answer = space
+        .send(None, &headers, "POST", reviews, Some(&body))
+        .await;
     assert_eq!(answer.code, 201, "{}", answer.body);
     let user = &answer.body["status"]["userInfo"];
     assert_eq!(user["username"], "system:serviceaccount:default:agent");
     assert_eq!(
         user["groups"],
-        json!(["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"])
+        json!([
+            "system:serviceaccounts",
+            "system:serviceaccounts:default",
+            "system:authenticated"
+        ])
     );
     space
-        .must("DELETE", "/api/v1/namespaces/default/serviceaccounts/agent", None)
+        .must(
+            "DELETE",
+            "/api/v1/namespaces/default/serviceaccounts/agent",
+            None,
+        )
         .await;
     account(&space, "agent").await;
-    let answer = space.send(None, &headers, "POST", reviews, Some(&body)).await;
-    assert_eq!(answer.code, 401, "the new account is another: {}", answer.body);
+    let answer = space
+        .send(None, &headers, "POST", reviews, Some(&body))
+        .await;
+    assert_eq!(
+        answer.code, 401,
+        "the new account is another: {}",
+        answer.body
+    );
 }
 
 #[tokio::test]
@@ -91,21 +132,32 @@ async fn token_reviews_tell_who_a_token_is_and_for_whom() {
     };
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
     let own = token(&space, "agent", json!({})).await;
-    let answer = space.must("POST", path, Some(&review(own.clone(), Value::Null))).await;
+    let answer = space
+        .must("POST", path, Some(&review(own.clone(), Value::Null)))
+        .await;
     assert_eq!(answer["status"]["authenticated"], true);
     assert_eq!(
         answer["status"]["audiences"],
         json!(["https://kubernetes.default.svc"])
     );
-    let answer = space.must("POST", path, Some(&review(own, json!(["vault"])))).await;
+    let answer = space
+        .must("POST", path, Some(&review(own, json!(["vault"]))))
+        .await;
     assert_eq!(answer["status"]["authenticated"], Value::Null);
     let for_vault = token(&space, "agent", json!({"audiences": ["vault"]})).await;
     let bearer = format!("Bearer {for_vault}");
     let headers = [("authorization", bearer.as_str())];
-    assert_eq!(space.send(None, &headers, "GET", "/api", None).await.code, 401);
-    let answer = space.must("POST", path, Some(&review(for_vault, json!(["vault"])))).await;
+    assert_eq!(
+        space.send(None, &headers, "GET", "/api", None).await.code,
+        401
+    );
+    let answer = space
+        .must("POST", path, Some(&review(for_vault, json!(["vault"]))))
+        .await;
     assert_eq!(answer["status"]["audiences"], json!(["vault"]));
-    let answer = space.must("POST", path, Some(&review("junk".to_owned(), Value::Null))).await;
+    let answer = space
+        .must("POST", path, Some(&review("junk".to_owned(), Value::Null)))
+        .await;
     assert_eq!(
         answer["status"],
         json!({"user": {}, "error": "invalid bearer token"})
@@ -186,7 +238,9 @@ async fn nobody_grants_more_than_they_hold() {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
             "subjects": [{"kind": "User", "name": "bob", "apiGroup": "rbac.authorization.k8s.io"}]})
     };
-    space.must("POST", bindings, Some(&binding("r", "Role", "r"))).await;
+    space
+        .must("POST", bindings, Some(&binding("r", "Role", "r")))
+        .await;
     let bob = space.certificate("bob", &[]);
     let answer = space
         .send(
@@ -204,11 +258,23 @@ async fn nobody_grants_more_than_they_hold() {
         {NonResourceURLs:["*"], Verbs:["*"]}"#]]
     .assert_eq(answer.body["message"].as_str().expect("a message"));
     let answer = space
-        .send(Some(bob.clone()), &[], "POST", bindings, Some(&binding("again", "Role", "r")))
+        .send(
+            Some(bob.clone()),
+            &[],
+            "POST",
+            bindings,
+            Some(&binding("again", "Role", "r")),
+        )
         .await;
     assert_eq!(answer.code, 201, "bob holds what r grants: {}", answer.body);
     let answer = space
-        .send(Some(bob), &[], "POST", bindings, Some(&binding("no", "ClusterRole", "absent")))
+        .send(
+            Some(bob),
+            &[],
+            "POST",
+            bindings,
+            Some(&binding("no", "ClusterRole", "absent")),
+        )
         .await;
     assert_eq!(answer.code, 404);
 }
@@ -220,9 +286,13 @@ async fn the_roles_for_people_collect_their_rules() {
     space
         .eventually("admin to hold the rules of edit and view", path, |answer| {
             let rules = answer.body["rules"].to_string();
-            ["localsubjectaccessreviews", "pods/exec", "namespaces/status"]
-                .iter()
-                .all(|resource| rules.contains(resource))
+            [
+                "localsubjectaccessreviews",
+                "pods/exec",
+                "namespaces/status",
+            ]
+            .iter()
+            .all(|resource| rules.contains(resource))
         })
         .await;
 }
@@ -244,7 +314,9 @@ async fn reviews_answer_as_the_authoriser_decides() {
             \"system:discovery\" of ClusterRole \"system:discovery\" to Group \
             \"system:authenticated\""})
     );
-    let answer = space.must("POST", path, Some(&review("bob", Value::Null))).await;
+    let answer = space
+        .must("POST", path, Some(&review("bob", Value::Null)))
+        .await;
     assert_eq!(answer["status"], json!({"allowed": false}));
     let empty = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
         "spec": {"resourceAttributes": {"verb": "get"}}});
@@ -274,7 +346,9 @@ async fn a_second_start_writes_nothing() {
     let admin = "/apis/rbac.authorization.k8s.io/v1/clusterroles/admin";
     space
         .eventually("admin to be complete", admin, |answer| {
-            answer.body["rules"].to_string().contains("namespaces/status")
+            answer.body["rules"]
+                .to_string()
+                .contains("namespaces/status")
         })
         .await;
     let before = versions(&space.must("GET", roles, None).await);

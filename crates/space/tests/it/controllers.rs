@@ -47,7 +47,9 @@ async fn every_namespace_gets_its_account_and_the_serving_certificate() {
         .await;
     space.must("DELETE", account, None).await;
     space
-        .eventually("the default account again", account, |answer| answer.code == 200)
+        .eventually("the default account again", account, |answer| {
+            answer.code == 200
+        })
         .await;
 }
 
@@ -56,7 +58,9 @@ async fn a_deleted_namespace_goes_with_everything_in_it_and_says_what_holds_it_u
     let space = TestSpace::start().await;
     namespace(&space, "team").await;
     let maps = "/api/v1/namespaces/team/configmaps";
-    space.must("POST", maps, Some(&config_map("a", json!({})))).await;
+    space
+        .must("POST", maps, Some(&config_map("a", json!({}))))
+        .await;
     let held = config_map("held", json!({"finalizers": ["hold.me/x"]}));
     space.must("POST", maps, Some(&held)).await;
     space.must("DELETE", "/api/v1/namespaces/team", None).await;
@@ -65,69 +69,104 @@ async fn a_deleted_namespace_goes_with_everything_in_it_and_says_what_holds_it_u
             "the namespace to say what holds it up",
             "/api/v1/namespaces/team",
             |answer| {
-                answer.body["status"]["conditions"].as_array().is_some_and(|conditions| {
-                    conditions.iter().any(|condition| {
-                        condition["message"]
-                            == "Some content in the namespace has finalizers remaining: \
+                answer.body["status"]["conditions"]
+                    .as_array()
+                    .is_some_and(|conditions| {
+                        conditions.iter().any(|condition| {
+                            condition["message"]
+                                == "Some content in the namespace has finalizers remaining: \
                                 hold.me/x in 1 resource instances"
+                        })
                     })
-                })
             },
         )
         .await;
-    let late = space.admin("POST", maps, Some(&config_map("late", json!({})))).await;
+    let late = space
+        .admin("POST", maps, Some(&config_map("late", json!({}))))
+        .await;
     assert_eq!(
         late.body["message"],
         "configmaps \"late\" is forbidden: unable to create new content in namespace team because \
          it is being terminated"
     );
     let release = json!({"metadata": {"finalizers": null}});
-    space.must("PATCH", &format!("{maps}/held"), Some(&release)).await;
-    space.gone("the namespace to go", "/api/v1/namespaces/team").await;
+    space
+        .must("PATCH", &format!("{maps}/held"), Some(&release))
+        .await;
+    space
+        .gone("the namespace to go", "/api/v1/namespaces/team")
+        .await;
 }
 
 #[tokio::test]
 async fn dependents_go_after_their_owner() {
     let space = TestSpace::start().await;
-    let owner = space.must("POST", CONFIG_MAPS, Some(&config_map("o", json!({})))).await;
+    let owner = space
+        .must("POST", CONFIG_MAPS, Some(&config_map("o", json!({}))))
+        .await;
     let dependent = config_map("d", owned_by(&owner, false));
     space.must("POST", CONFIG_MAPS, Some(&dependent)).await;
-    space.must("DELETE", &format!("{CONFIG_MAPS}/o"), None).await;
-    space.gone("the dependent to go", &format!("{CONFIG_MAPS}/d")).await;
+    space
+        .must("DELETE", &format!("{CONFIG_MAPS}/o"), None)
+        .await;
+    space
+        .gone("the dependent to go", &format!("{CONFIG_MAPS}/d"))
+        .await;
 }
 
 #[tokio::test]
 async fn an_owner_deleted_in_the_foreground_waits_for_its_dependents() {
     let space = TestSpace::start().await;
-    let owner = space.must("POST", CONFIG_MAPS, Some(&config_map("o", json!({})))).await;
+    let owner = space
+        .must("POST", CONFIG_MAPS, Some(&config_map("o", json!({}))))
+        .await;
     let mut metadata = owned_by(&owner, true);
     metadata["finalizers"] = json!(["hold.me/x"]);
-    space.must("POST", CONFIG_MAPS, Some(&config_map("d", metadata))).await;
+    space
+        .must("POST", CONFIG_MAPS, Some(&config_map("d", metadata)))
+        .await;
     let options = json!({"apiVersion": "v1", "kind": "DeleteOptions",
         "propagationPolicy": "Foreground"});
-    space.must("DELETE", &format!("{CONFIG_MAPS}/o"), Some(&options)).await;
     space
-        .eventually("the dependent to be deleted", &format!("{CONFIG_MAPS}/d"), |answer| {
-            answer.body["metadata"]["deletionTimestamp"].is_string()
-        })
+        .must("DELETE", &format!("{CONFIG_MAPS}/o"), Some(&options))
+        .await;
+    space
+        .eventually(
+            "the dependent to be deleted",
+            &format!("{CONFIG_MAPS}/d"),
+            |answer| answer.body["metadata"]["deletionTimestamp"].is_string(),
+        )
         .await;
     let owner = space.must("GET", &format!("{CONFIG_MAPS}/o"), None).await;
-    assert_eq!(owner["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    assert_eq!(
+        owner["metadata"]["finalizers"],
+        json!(["foregroundDeletion"])
+    );
     let release = json!({"metadata": {"finalizers": null}});
-    space.must("PATCH", &format!("{CONFIG_MAPS}/d"), Some(&release)).await;
-    space.gone("the owner to go", &format!("{CONFIG_MAPS}/o")).await;
+    space
+        .must("PATCH", &format!("{CONFIG_MAPS}/d"), Some(&release))
+        .await;
+    space
+        .gone("the owner to go", &format!("{CONFIG_MAPS}/o"))
+        .await;
 }
 
 #[tokio::test]
 async fn orphans_stay_and_forget_their_owner() {
     let space = TestSpace::start().await;
-    let owner = space.must("POST", CONFIG_MAPS, Some(&config_map("o", json!({})))).await;
+    let owner = space
+        .must("POST", CONFIG_MAPS, Some(&config_map("o", json!({}))))
+        .await;
     let dependent = config_map("d", owned_by(&owner, true));
     space.must("POST", CONFIG_MAPS, Some(&dependent)).await;
     let options = json!({"apiVersion": "v1", "kind": "DeleteOptions",
         "propagationPolicy": "Orphan"});
-    space.must("DELETE", &format!("{CONFIG_MAPS}/o"), Some(&options)).await;
-    space.gone("the owner to go", &format!("{CONFIG_MAPS}/o")).await;
+    space
+        .must("DELETE", &format!("{CONFIG_MAPS}/o"), Some(&options))
+        .await;
+    space
+        .gone("the owner to go", &format!("{CONFIG_MAPS}/o"))
+        .await;
     let dependent = space.must("GET", &format!("{CONFIG_MAPS}/d"), None).await;
     assert_eq!(dependent["metadata"]["ownerReferences"], Value::Null);
 }
@@ -136,12 +175,18 @@ async fn orphans_stay_and_forget_their_owner() {
 async fn an_owner_in_another_namespace_is_no_owner_and_an_event_says_so() {
     let space = TestSpace::start().await;
     namespace(&space, "team").await;
-    let owner = space.must("POST", CONFIG_MAPS, Some(&config_map("o", json!({})))).await;
+    let owner = space
+        .must("POST", CONFIG_MAPS, Some(&config_map("o", json!({}))))
+        .await;
     let maps = "/api/v1/namespaces/team/configmaps";
     let dependent = config_map("d", owned_by(&owner, false));
     space.must("POST", maps, Some(&dependent)).await;
-    space.gone("the dependent to go", &format!("{maps}/d")).await;
-    let events = space.must("GET", "/api/v1/namespaces/team/events", None).await;
+    space
+        .gone("the dependent to go", &format!("{maps}/d"))
+        .await;
+    let events = space
+        .must("GET", "/api/v1/namespaces/team/events", None)
+        .await;
     assert_eq!(events["items"][0]["reason"], "OwnerRefInvalidNamespace");
 }
 
@@ -166,7 +211,9 @@ async fn an_approved_request_is_signed_for_the_space() {
             answer.body["status"]["certificate"].is_string()
         })
         .await;
-    let text = answer.body["status"]["certificate"].as_str().expect("base64");
+    let text = answer.body["status"]["certificate"]
+        .as_str()
+        .expect("base64");
     let pem = String::from_utf8(BASE64_STANDARD.decode(text).expect("base64")).expect("PEM");
     let certificate = Certificate::from_pem(&pem).expect("a certificate");
     assert_eq!(*certificate.subject(), subject);
@@ -191,15 +238,24 @@ async fn a_deleted_definition_goes_with_its_objects() {
     let widget = json!({"apiVersion": "demo.io/v1", "kind": "Widget",
         "metadata": {"name": "w", "finalizers": ["hold.me/x"]}});
     space.must("POST", widgets, Some(&widget)).await;
-    space.must("DELETE", &format!("{definitions}/widgets.demo.io"), None).await;
     space
-        .eventually("the widget to be deleted", &format!("{widgets}/w"), |answer| {
-            answer.body["metadata"]["deletionTimestamp"].is_string()
-        })
+        .must("DELETE", &format!("{definitions}/widgets.demo.io"), None)
+        .await;
+    space
+        .eventually(
+            "the widget to be deleted",
+            &format!("{widgets}/w"),
+            |answer| answer.body["metadata"]["deletionTimestamp"].is_string(),
+        )
         .await;
     let release = json!({"metadata": {"finalizers": null}});
-    space.must("PATCH", &format!("{widgets}/w"), Some(&release)).await;
     space
-        .gone("the definition to go", &format!("{definitions}/widgets.demo.io"))
+        .must("PATCH", &format!("{widgets}/w"), Some(&release))
+        .await;
+    space
+        .gone(
+            "the definition to go",
+            &format!("{definitions}/widgets.demo.io"),
+        )
         .await;
 }

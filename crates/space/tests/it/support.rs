@@ -113,7 +113,9 @@ impl TestSpace {
         let bytes = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let mut request = request.body(Full::new(bytes)).expect("a request");
         if let Some(certificate) = certificate {
-            request.extensions_mut().insert(PeerCertificate(certificate));
+            request
+                .extensions_mut()
+                .insert(PeerCertificate(certificate));
         }
         let response = self
             .space
@@ -176,6 +178,7 @@ impl TestSpace {
 
     /// Waits until a path is not found.
     pub async fn gone(&self, what: &str, path: &str) {
-        self.eventually(what, path, |answer| answer.code == 404).await;
+        self.eventually(what, path, |answer| answer.code == 404)
+            .await;
     }
 }

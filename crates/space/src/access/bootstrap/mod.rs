@@ -77,7 +77,9 @@ async fn reconcile_all(space: &Loopback, wanted: Vec<Wanted>) -> Result<usize, S
 }
 
 async fn reconcile(space: &Loopback, wanted: Wanted) -> Result<usize, Status> {
-    let name = wanted.object["metadata"]["name"].as_str().unwrap_or_default();
+    let name = wanted.object["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default();
     let present = match space.get(&wanted.resource, wanted.namespace, name) {
         Ok(present) => Some(present),
         Err(status) if status.is_not_found() => None,

@@ -56,7 +56,14 @@ pub struct LocalRole {
 const READ: &[&str] = &["get", "list", "watch"];
 const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
 const READ_WRITE: &[&str] = &[
-    "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
 ];
 
 const fn on(
@@ -136,7 +143,10 @@ const SIGNERS: &[&str] = &["signers"];
 
 /// The ClusterRoles.
 pub const CLUSTER_ROLES: &[ClusterRole] = &[
-    role("cluster-admin", &[on(&["*"], &["*"], &["*"]), paths(&["*"], &["*"])]),
+    role(
+        "cluster-admin",
+        &[on(&["*"], &["*"], &["*"]), paths(&["*"], &["*"])],
+    ),
     collecting("admin", "aggregate-to-admin", ""),
     collecting("edit", "aggregate-to-edit", "admin"),
     collecting("view", "aggregate-to-view", "edit"),
@@ -151,7 +161,11 @@ pub const CLUSTER_ROLES: &[ClusterRole] = &[
                 &["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
                 &["create"],
             ),
-            on(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
+            on(
+                &["authentication.k8s.io"],
+                &["selfsubjectreviews"],
+                &["create"],
+            ),
         ],
     ),
     role(
@@ -159,8 +173,17 @@ pub const CLUSTER_ROLES: &[ClusterRole] = &[
         &[
             paths(
                 &[
-                    "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi",
-                    "/openapi/*", "/readyz", "/version", "/version/",
+                    "/api",
+                    "/api/*",
+                    "/apis",
+                    "/apis/*",
+                    "/healthz",
+                    "/livez",
+                    "/openapi",
+                    "/openapi/*",
+                    "/readyz",
+                    "/version",
+                    "/version/",
                 ],
                 &["get"],
             ),
@@ -169,14 +192,23 @@ pub const CLUSTER_ROLES: &[ClusterRole] = &[
     ),
     role(
         "system:public-info-viewer",
-        &[paths(&["/healthz", "/livez", "/readyz", "/version", "/version/"], &["get"])],
+        &[paths(
+            &["/healthz", "/livez", "/readyz", "/version", "/version/"],
+            &["get"],
+        )],
     ),
     role(
         "system:monitoring",
         &[paths(
             &[
-                "/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis",
-                "/readyz", "/readyz/*",
+                "/healthz",
+                "/healthz/*",
+                "/livez",
+                "/livez/*",
+                "/metrics",
+                "/metrics/slis",
+                "/readyz",
+                "/readyz/*",
             ],
             &["get"],
         )],
@@ -185,8 +217,10 @@ pub const CLUSTER_ROLES: &[ClusterRole] = &[
         "system:service-account-issuer-discovery",
         &[paths(
             &[
-                "/.well-known/openid-configuration", "/.well-known/openid-configuration/",
-                "/openid/v1/jwks", "/openid/v1/jwks/",
+                "/.well-known/openid-configuration",
+                "/.well-known/openid-configuration/",
+                "/openid/v1/jwks",
+                "/openid/v1/jwks/",
             ],
             &["get"],
         )],
@@ -195,36 +229,72 @@ pub const CLUSTER_ROLES: &[ClusterRole] = &[
         "system:auth-delegator",
         &[
             on(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
-            on(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
+            on(
+                &["authorization.k8s.io"],
+                &["subjectaccessreviews"],
+                &["create"],
+            ),
         ],
     ),
     role(
         "system:node-bootstrapper",
-        &[on(CERTIFICATES, REQUESTS, &["create", "get", "list", "watch"])],
+        &[on(
+            CERTIFICATES,
+            REQUESTS,
+            &["create", "get", "list", "watch"],
+        )],
     ),
     role(
         "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
-        &[on(CERTIFICATES, &["certificatesigningrequests/nodeclient"], &["create"])],
+        &[on(
+            CERTIFICATES,
+            &["certificatesigningrequests/nodeclient"],
+            &["create"],
+        )],
     ),
     role(
         "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
-        &[on(CERTIFICATES, &["certificatesigningrequests/selfnodeclient"], &["create"])],
+        &[on(
+            CERTIFICATES,
+            &["certificatesigningrequests/selfnodeclient"],
+            &["create"],
+        )],
     ),
     role(
         "system:certificates.k8s.io:kube-apiserver-client-approver",
-        &[named(CERTIFICATES, SIGNERS, &["kubernetes.io/kube-apiserver-client"], APPROVE)],
+        &[named(
+            CERTIFICATES,
+            SIGNERS,
+            &["kubernetes.io/kube-apiserver-client"],
+            APPROVE,
+        )],
     ),
     role(
         "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver",
-        &[named(CERTIFICATES, SIGNERS, &["kubernetes.io/kube-apiserver-client-kubelet"], APPROVE)],
+        &[named(
+            CERTIFICATES,
+            SIGNERS,
+            &["kubernetes.io/kube-apiserver-client-kubelet"],
+            APPROVE,
+        )],
     ),
     role(
         "system:certificates.k8s.io:kubelet-serving-approver",
-        &[named(CERTIFICATES, SIGNERS, &["kubernetes.io/kubelet-serving"], APPROVE)],
+        &[named(
+            CERTIFICATES,
+            SIGNERS,
+            &["kubernetes.io/kubelet-serving"],
+            APPROVE,
+        )],
     ),
     role(
         "system:certificates.k8s.io:legacy-unknown-approver",
-        &[named(CERTIFICATES, SIGNERS, &["kubernetes.io/legacy-unknown"], APPROVE)],
+        &[named(
+            CERTIFICATES,
+            SIGNERS,
+            &["kubernetes.io/legacy-unknown"],
+            APPROVE,
+        )],
     ),
 ];
 
@@ -281,15 +351,27 @@ pub const LOCAL_ROLES: &[LocalRole] = &[
 ];
 
 const ADMIN: &[Rule] = &[
-    on(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]),
-    on(&["rbac.authorization.k8s.io"], &["rolebindings", "roles"], READ_WRITE),
+    on(
+        &["authorization.k8s.io"],
+        &["localsubjectaccessreviews"],
+        &["create"],
+    ),
+    on(
+        &["rbac.authorization.k8s.io"],
+        &["rolebindings", "roles"],
+        READ_WRITE,
+    ),
 ];
 
 const EDIT: &[Rule] = &[
     on(
         &[""],
         &[
-            "pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets",
+            "pods/attach",
+            "pods/exec",
+            "pods/portforward",
+            "pods/proxy",
+            "secrets",
             "services/proxy",
         ],
         READ,
@@ -297,15 +379,27 @@ const EDIT: &[Rule] = &[
     on(&[""], &["serviceaccounts"], &["impersonate"]),
     on(
         &[""],
-        &["pods", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy"],
+        &[
+            "pods",
+            "pods/attach",
+            "pods/exec",
+            "pods/portforward",
+            "pods/proxy",
+        ],
         WRITE,
     ),
     on(&[""], &["pods/eviction"], &["create"]),
     on(
         &[""],
         &[
-            "configmaps", "events", "persistentvolumeclaims", "replicationcontrollers",
-            "replicationcontrollers/scale", "secrets", "serviceaccounts", "services",
+            "configmaps",
+            "events",
+            "persistentvolumeclaims",
+            "replicationcontrollers",
+            "replicationcontrollers/scale",
+            "secrets",
+            "serviceaccounts",
+            "services",
             "services/proxy",
         ],
         WRITE,
@@ -315,8 +409,14 @@ const EDIT: &[Rule] = &[
     on(
         &["apps"],
         &[
-            "daemonsets", "deployments", "deployments/rollback", "deployments/scale",
-            "replicasets", "replicasets/scale", "statefulsets", "statefulsets/scale",
+            "daemonsets",
+            "deployments",
+            "deployments/rollback",
+            "deployments/scale",
+            "replicasets",
+            "replicasets/scale",
+            "statefulsets",
+            "statefulsets/scale",
         ],
         WRITE,
     ),
@@ -325,33 +425,61 @@ const EDIT: &[Rule] = &[
     on(
         &["extensions"],
         &[
-            "daemonsets", "deployments", "deployments/rollback", "deployments/scale",
-            "ingresses", "networkpolicies", "replicasets", "replicasets/scale",
+            "daemonsets",
+            "deployments",
+            "deployments/rollback",
+            "deployments/scale",
+            "ingresses",
+            "networkpolicies",
+            "replicasets",
+            "replicasets/scale",
             "replicationcontrollers/scale",
         ],
         WRITE,
     ),
     on(&["policy"], &["poddisruptionbudgets"], WRITE),
-    on(&["networking.k8s.io"], &["ingresses", "networkpolicies"], WRITE),
+    on(
+        &["networking.k8s.io"],
+        &["ingresses", "networkpolicies"],
+        WRITE,
+    ),
     on(&["coordination.k8s.io"], &["leases"], READ_WRITE),
-    on(&["resource.k8s.io"], &["resourceclaims", "resourceclaimtemplates"], WRITE),
+    on(
+        &["resource.k8s.io"],
+        &["resourceclaims", "resourceclaimtemplates"],
+        WRITE,
+    ),
 ];
 
 const VIEW: &[Rule] = &[
     on(
         &[""],
         &[
-            "configmaps", "endpoints", "persistentvolumeclaims", "persistentvolumeclaims/status",
-            "pods", "replicationcontrollers", "replicationcontrollers/scale", "serviceaccounts",
-            "services", "services/status",
+            "configmaps",
+            "endpoints",
+            "persistentvolumeclaims",
+            "persistentvolumeclaims/status",
+            "pods",
+            "replicationcontrollers",
+            "replicationcontrollers/scale",
+            "serviceaccounts",
+            "services",
+            "services/status",
         ],
         READ,
     ),
     on(
         &[""],
         &[
-            "bindings", "events", "limitranges", "namespaces/status", "pods/log", "pods/status",
-            "replicationcontrollers/status", "resourcequotas", "resourcequotas/status",
+            "bindings",
+            "events",
+            "limitranges",
+            "namespaces/status",
+            "pods/log",
+            "pods/status",
+            "replicationcontrollers/status",
+            "resourcequotas",
+            "resourcequotas/status",
         ],
         READ,
     ),
@@ -361,29 +489,57 @@ const VIEW: &[Rule] = &[
     on(
         &["apps"],
         &[
-            "controllerrevisions", "daemonsets", "daemonsets/status", "deployments",
-            "deployments/scale", "deployments/status", "replicasets", "replicasets/scale",
-            "replicasets/status", "statefulsets", "statefulsets/scale", "statefulsets/status",
+            "controllerrevisions",
+            "daemonsets",
+            "daemonsets/status",
+            "deployments",
+            "deployments/scale",
+            "deployments/status",
+            "replicasets",
+            "replicasets/scale",
+            "replicasets/status",
+            "statefulsets",
+            "statefulsets/scale",
+            "statefulsets/status",
         ],
         READ,
     ),
     on(
         &["autoscaling"],
-        &["horizontalpodautoscalers", "horizontalpodautoscalers/status"],
+        &[
+            "horizontalpodautoscalers",
+            "horizontalpodautoscalers/status",
+        ],
         READ,
     ),
-    on(&["batch"], &["cronjobs", "cronjobs/status", "jobs", "jobs/status"], READ),
+    on(
+        &["batch"],
+        &["cronjobs", "cronjobs/status", "jobs", "jobs/status"],
+        READ,
+    ),
     on(
         &["extensions"],
         &[
-            "daemonsets", "daemonsets/status", "deployments", "deployments/scale",
-            "deployments/status", "ingresses", "ingresses/status", "networkpolicies",
-            "replicasets", "replicasets/scale", "replicasets/status",
+            "daemonsets",
+            "daemonsets/status",
+            "deployments",
+            "deployments/scale",
+            "deployments/status",
+            "ingresses",
+            "ingresses/status",
+            "networkpolicies",
+            "replicasets",
+            "replicasets/scale",
+            "replicasets/status",
             "replicationcontrollers/scale",
         ],
         READ,
     ),
-    on(&["policy"], &["poddisruptionbudgets", "poddisruptionbudgets/status"], READ),
+    on(
+        &["policy"],
+        &["poddisruptionbudgets", "poddisruptionbudgets/status"],
+        READ,
+    ),
     on(
         &["networking.k8s.io"],
         &["ingresses", "ingresses/status", "networkpolicies"],
@@ -391,7 +547,11 @@ const VIEW: &[Rule] = &[
     ),
     on(
         &["resource.k8s.io"],
-        &["resourceclaims", "resourceclaims/status", "resourceclaimtemplates"],
+        &[
+            "resourceclaims",
+            "resourceclaims/status",
+            "resourceclaimtemplates",
+        ],
         READ,
     ),
 ];

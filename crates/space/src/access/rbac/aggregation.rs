@@ -58,7 +58,10 @@ mod tests {
             edit.clone(),
         ];
         let due = due_rules(&edit, &roles);
-        assert_eq!(due, Some(vec![json!({"verbs": ["get"]}), json!({"verbs": ["list"]})]));
+        assert_eq!(
+            due,
+            Some(vec![json!({"verbs": ["get"]}), json!({"verbs": ["list"]})])
+        );
         let mut settled = edit;
         settled["rules"] = due.into();
         assert_eq!(due_rules(&settled, &roles), None);

@@ -100,7 +100,10 @@ impl OwnerIndex {
                     .as_ref()
                     .map(|entry| object::glance(&entry.value).metadata.uid.into_owned())
                     .unwrap_or_default();
-                items.extend(self.dependents_of(&uid).map(|key| Item::Object(key.to_owned())));
+                items.extend(
+                    self.dependents_of(&uid)
+                        .map(|key| Item::Object(key.to_owned())),
+                );
                 self.remember_deletion(uid);
                 Vec::new()
             }
@@ -220,7 +223,10 @@ mod tests {
     fn a_deleted_owner_leads_to_its_dependents() {
         let mut index = OwnerIndex::default();
         let owner = json!({"metadata": {"uid": "o"}});
-        assert_eq!(index.apply(&event("core/configmaps/n/o", None, Some(&owner))), []);
+        assert_eq!(
+            index.apply(&event("core/configmaps/n/o", None, Some(&owner))),
+            []
+        );
         let object = dependent(true);
         assert_eq!(
             index.apply(&event("core/configmaps/n/d", None, Some(&object))),
@@ -240,10 +246,8 @@ mod tests {
         let object = dependent(true);
         index.apply(&event("core/configmaps/n/d", None, Some(&object)));
         let items = index.apply(&event("core/configmaps/n/d", Some(&object), None));
-        assert!(
-            matches!(&items[..], [Item::Owner(namespace, owner)]
-                if namespace == "n" && owner.uid == "o")
-        );
+        assert!(matches!(&items[..], [Item::Owner(namespace, owner)]
+                if namespace == "n" && owner.uid == "o"));
         assert!(!index.is_held_up("o"));
         assert_eq!(index.dependents.len() + index.owners.len(), 0);
     }

@@ -111,7 +111,9 @@ pub fn spawn(space: &Loopback, stop: &CancellationToken) -> JoinHandle<()> {
 }
 
 fn lock(index: &Mutex<OwnerIndex>) -> MutexGuard<'_, OwnerIndex> {
-    index.lock().expect("no code panics while it holds the index")
+    index
+        .lock()
+        .expect("no code panics while it holds the index")
 }
 
 #[derive(Clone)]
@@ -316,7 +318,13 @@ impl Collector {
         let patch = json!({"metadata": metadata});
         absent_is_done(
             self.space
-                .merge_patch(&found.resource.gvr, found.namespace(), &found.name, "", patch)
+                .merge_patch(
+                    &found.resource.gvr,
+                    found.namespace(),
+                    &found.name,
+                    "",
+                    patch,
+                )
                 .await,
         )
     }
@@ -334,7 +342,10 @@ impl Collector {
         let now = object::now();
         let event = json!({
             "apiVersion": "v1", "kind": "Event",
-            "metadata": {"generateName": format!("{}.", found.name), "namespace": namespace},
+            "metadata": {
+                "name": format!("{}.{}", found.name, uuid::Uuid::new_v4().simple()),
+                "namespace": namespace,
+            },
             "involvedObject": {
                 "apiVersion": found.object["apiVersion"], "kind": found.object["kind"],
                 "name": found.name, "namespace": found.namespace,
@@ -349,7 +360,10 @@ impl Collector {
             "source": {"component": "garbage-collector-controller"},
             "firstTimestamp": now, "lastTimestamp": now, "count": 1,
         });
-        let written = self.space.create(&Gvr::EVENTS, Some(namespace), event).await;
+        let written = self
+            .space
+            .create(&Gvr::EVENTS, Some(namespace), event)
+            .await;
         if let Err(status) = written {
             tracing::debug!(%status, "the event about a misplaced owner was not written");
         }
