@@ -251,13 +251,7 @@ pub(super) fn apply(group: &str, kind: &str, object: &mut Value) {
 }
 
 fn namespace(object: &mut Value) {
-    fill(
-        object,
-        &[
-            ("spec!.finalizers", "[\"kubernetes\"]"),
-            ("status!.phase", "\"Active\""),
-        ],
-    );
+    fill(object, &[("status!.phase", "\"Active\"")]);
     let name = object.pointer("/metadata/name").and_then(Value::as_str);
     if let Some(name) = name.map(str::to_owned).filter(|name| !name.is_empty())
         && let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut)

@@ -62,6 +62,10 @@ fn create(case: &Value) -> Value {
             cluster_ip::set(&mut object, address);
         }
     }
+    if kind == "Namespace" {
+        // Creation holds a namespace; a default would hold it again when it is let go.
+        object["spec"]["finalizers"] = json!(["kubernetes"]);
+    }
     if kind == "Job" {
         object["metadata"]["uid"] = case["uid"].clone();
         builtin::select_job_pods(&mut object);
