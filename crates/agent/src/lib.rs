@@ -18,6 +18,7 @@ pub mod credentials;
 pub(crate) mod deployment;
 pub mod error;
 pub mod install;
+pub mod operator;
 pub mod options;
 pub mod registration;
 pub mod secrets;

@@ -1,0 +1,350 @@
+//! Whether the agent's credentials give it its rights on the hub: asked of the hub itself.
+
+use crate::credentials;
+use crate::credentials::Credentials;
+use crate::credentials::keys;
+use hyades_api::conditions::Statement;
+use hyades_api::conditions::Status;
+use hyades_api::conditions::klusterlet as known;
+use hyades_api::identity::ClusterName;
+use hyades_api::names;
+use hyades_api::names::labels;
+use hyades_runtime::Trouble;
+use hyades_runtime::client;
+use hyades_runtime::component;
+use hyades_runtime::k8s_openapi::api::authorization::v1::ResourceAttributes;
+use hyades_runtime::k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+use hyades_runtime::k8s_openapi::api::authorization::v1::SelfSubjectAccessReviewSpec;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Client;
+use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::ListParams;
+use hyades_runtime::kube::api::PostParams;
+
+/// How one of the two Secrets fares. `reason` is upstream's word for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether all rights are there.
+    pub functional: bool,
+    /// One word.
+    pub reason: &'static str,
+    /// What was found, for people.
+    pub message: String,
+}
+
+impl Finding {
+    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            functional: false,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    fn functional(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            functional: true,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// What the Klusterlet's condition says. The bootstrap Secret matters only while the agent's own
+/// credentials do not serve.
+pub fn statement(hub: &Finding, bootstrap: Option<&Finding>) -> Statement {
+    let degraded = |status, reason: String, message: String| {
+        Statement::new(known::HUB_CONNECTION_DEGRADED, status, "", "")
+            .with_reason(reason)
+            .with_message(message)
+    };
+    match bootstrap {
+        Some(bootstrap) if !hub.functional => degraded(
+            Status::True,
+            format!("{},{}", bootstrap.reason, hub.reason),
+            format!("{}\n{}", bootstrap.message, hub.message),
+        ),
+        _ => degraded(Status::False, hub.reason.to_owned(), hub.message.clone()),
+    }
+}
+
+/// A right to ask for: group, resource with its subresource, namespace, name, verbs.
+type Right<'a> = (&'a str, &'a str, &'a str, &'a str, &'a [&'a str]);
+
+/// Tests the agent's own credentials.
+pub async fn test_hub(secret: Option<&Secret>) -> Finding {
+    let name = names::HUB_KUBECONFIG_SECRET;
+    let Some(secret) = secret else {
+        return Finding::new(
+            "HubKubeConfigSecretMissing",
+            format!("Secret {name} does not exist yet"),
+        );
+    };
+    let cluster = credentials::text(secret, keys::CLUSTER_NAME).unwrap_or_default();
+    let Ok(cluster) = cluster.parse::<ClusterName>() else {
+        return Finding::new(
+            "ClusterNameMissing",
+            format!("Secret {name} names no cluster"),
+        );
+    };
+    let Some(credentials) = Credentials::read(secret) else {
+        return Finding::new(
+            "HubKubeConfigMissing",
+            format!("Secret {name} is not complete"),
+        );
+    };
+    let kubeconfig = match credentials.client_kubeconfig() {
+        Ok(kubeconfig) => kubeconfig,
+        Err(error) => return Finding::new("HubKubeConfigError", error.to_string()),
+    };
+    let c = cluster.as_str();
+    let clusters = names::CLUSTER_GROUP;
+    let rights: [Right<'_>; 9] = [
+        (
+            "certificates.k8s.io",
+            "certificatesigningrequests",
+            "",
+            "",
+            &["get", "list", "watch"],
+        ),
+        (
+            clusters,
+            "managedclusters",
+            "",
+            c,
+            &["get", "list", "update", "watch"],
+        ),
+        (
+            clusters,
+            "managedclusters/status",
+            "",
+            c,
+            &["patch", "update"],
+        ),
+        (
+            names::REGISTER_GROUP,
+            "managedclusters/clientcertificates",
+            "",
+            "",
+            &["renew"],
+        ),
+        (
+            "coordination.k8s.io",
+            "leases",
+            c,
+            names::LEASE,
+            &["get", "update"],
+        ),
+        ("", "events", c, "", &["create", "patch", "update"]),
+        (
+            "events.k8s.io",
+            "events",
+            c,
+            "",
+            &["create", "patch", "update"],
+        ),
+        (
+            names::WORK_GROUP,
+            "manifestworks",
+            c,
+            "",
+            &["get", "list", "watch", "update"],
+        ),
+        (
+            names::WORK_GROUP,
+            "manifestworks/status",
+            c,
+            "",
+            &["patch", "update"],
+        ),
+    ];
+    match review(&kubeconfig, name, &rights).await {
+        Ok((missing, _)) if missing.is_empty() => Finding::functional(
+            "HubConnectionFunctional",
+            format!(
+                "the hub at {} gives the agent all its rights",
+                credentials.endpoint.server()
+            ),
+        ),
+        Ok((missing, _)) => Finding::new(
+            "HubKubeConfigUnauthorized",
+            format!(
+                "the hub at {} does not give the agent these rights yet: {}; accept the cluster there: clusteradm accept --clusters {c}",
+                credentials.endpoint.server(),
+                missing.join(", ")
+            ),
+        ),
+        Err(error) => Finding::new("HubKubeConfigError", error),
+    }
+}
+
+/// Tests the bootstrap credentials, and looks for a denial of the agent's request.
+pub async fn test_bootstrap(secret: Option<&Secret>, cluster: &str) -> Finding {
+    let name = names::BOOTSTRAP_HUB_KUBECONFIG_SECRET;
+    let Some(secret) = secret else {
+        return Finding::new(
+            "BootstrapSecretMissing",
+            format!("Secret {name} does not exist: join again"),
+        );
+    };
+    let Some(kubeconfig) = credentials::text(secret, keys::KUBECONFIG) else {
+        return Finding::new(
+            "BootstrapSecretError",
+            format!("Secret {name} has no kubeconfig: join again"),
+        );
+    };
+    let rights: [Right<'_>; 2] = [
+        (
+            names::CLUSTER_GROUP,
+            "managedclusters",
+            "",
+            "",
+            &["create", "get"],
+        ),
+        (
+            "certificates.k8s.io",
+            "certificatesigningrequests",
+            "",
+            "",
+            &["create", "get", "list", "watch"],
+        ),
+    ];
+    match review(kubeconfig, name, &rights).await {
+        Ok((missing, client)) if missing.is_empty() => {
+            let message = match denial(&client, cluster).await {
+                Some(denial) => denial,
+                None => format!("Secret {name} is accepted by the hub"),
+            };
+            Finding::functional("BootstrapSecretFunctional", message)
+        }
+        Ok((missing, _)) => Finding::new(
+            "BootstrapSecretUnauthorized",
+            format!(
+                "Secret {name} does not give these rights on the hub: {}",
+                missing.join(", ")
+            ),
+        ),
+        Err(error) => Finding::new("BootstrapSecretError", format!("Secret {name}: {error}")),
+    }
+}
+
+/// The newest request of the cluster, if it was denied.
+async fn denial(client: &Client, cluster: &str) -> Option<String> {
+    let api: Api<CertificateSigningRequest> = Api::all(client.clone());
+    let selector = format!("{}={cluster}", labels::CLUSTER_NAME);
+    let requests = api
+        .list(&ListParams::default().labels(&selector))
+        .await
+        .ok()?;
+    let newest = requests.items.iter().max_by_key(|request| {
+        request
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0)
+    })?;
+    let conditions = newest.status.as_ref()?.conditions.as_deref()?;
+    let denied = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Denied")?;
+    Some(format!(
+        "the hub denied the certificate request {}: {}: {}",
+        newest.name_any(),
+        denied.reason.as_deref().unwrap_or("no reason"),
+        denied.message.as_deref().unwrap_or("no message")
+    ))
+}
+
+/// Asks for every right at once; returns those that are missing, in words.
+async fn review(
+    kubeconfig: &str,
+    secret: &str,
+    rights: &[Right<'_>],
+) -> Result<(Vec<String>, Client), String> {
+    let origin = format!("in Secret {secret}");
+    let client = client::from_kubeconfig(kubeconfig, &origin, &component::user_agent("klusterlet"))
+        .await
+        .map_err(|error| error.to_string())?;
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let asked = rights
+        .iter()
+        .flat_map(|right| right.4.iter().map(move |verb| (*right, *verb)));
+    let answers =
+        futures::future::join_all(asked.map(|(right, verb)| ask(&api, right, verb))).await;
+    let mut missing = Vec::new();
+    for answer in answers {
+        missing.extend(answer?);
+    }
+    Ok((missing, client))
+}
+
+async fn ask(
+    api: &Api<SelfSubjectAccessReview>,
+    right: Right<'_>,
+    verb: &str,
+) -> Result<Option<String>, String> {
+    let (group, path, namespace, name, _) = right;
+    let (resource, subresource) = path.split_once('/').unwrap_or((path, ""));
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                group: given(group),
+                resource: given(resource),
+                subresource: given(subresource),
+                namespace: given(namespace),
+                name: given(name),
+                verb: given(verb),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    match api.create(&PostParams::default(), &review).await {
+        Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => Ok(None),
+        Ok(_) => Ok(Some(format!("{verb} {path}"))),
+        Err(error) => Err(Trouble::of(&error).to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_condition_joins_the_words_of_both_secrets() {
+        let hub = Finding::new("HubKubeConfigSecretMissing", "no secret");
+        let bootstrap = Finding::functional("BootstrapSecretFunctional", "fine");
+        let degraded = statement(&hub, Some(&bootstrap));
+        assert_eq!(degraded.status, Status::True);
+        assert_eq!(
+            degraded.reason,
+            "BootstrapSecretFunctional,HubKubeConfigSecretMissing"
+        );
+        assert_eq!(degraded.message, "fine\nno secret");
+        let good = statement(
+            &Finding::functional("HubConnectionFunctional", "good"),
+            None,
+        );
+        assert_eq!(
+            (good.status, good.reason.as_ref()),
+            (Status::False, "HubConnectionFunctional")
+        );
+    }
+
+    #[tokio::test]
+    async fn missing_secrets_are_told_without_asking_anyone() {
+        assert_eq!(test_hub(None).await.reason, "HubKubeConfigSecretMissing");
+        assert_eq!(
+            test_bootstrap(None, "c").await.reason,
+            "BootstrapSecretMissing"
+        );
+        assert_eq!(
+            test_hub(Some(&Secret::default())).await.reason,
+            "ClusterNameMissing"
+        );
+    }
+}
