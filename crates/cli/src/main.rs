@@ -1,3 +1,44 @@
 //! The one binary: `hyades`, and `clusteradm` when called by that name.
+//!
+//! ```text
+//! argv[0] is clusteradm ─────────────┐
+//! hyades clusteradm … ───────────────┴▶ clusteradm   hubs, joins, acceptance on any cluster
+//! hyades component NAME … ───────────▶ component     what the pods of the image run
+//! ```
 
-fn main() {}
+mod clusteradm;
+mod component;
+mod console;
+mod hyades;
+mod target;
+mod wait;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The name by which the binary is clusteradm.
+const CLUSTERADM: &str = "clusteradm";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_else(|| "hyades".into());
+    let rest: Vec<OsString> = arguments.collect();
+    let typed = program.to_string_lossy();
+    if Path::new(&program)
+        .file_name()
+        .is_some_and(|name| name == CLUSTERADM)
+    {
+        return clusteradm::main(&header(&typed), rest);
+    }
+    if rest.first().is_some_and(|word| word == CLUSTERADM) {
+        let header = format!("{typed} {CLUSTERADM}");
+        return clusteradm::main(&header, rest.into_iter().skip(1).collect());
+    }
+    hyades::main(program, rest)
+}
+
+/// The program as it appears in printed commands: as typed, which is what runs again.
+fn header(typed: &str) -> String {
+    typed.to_owned()
+}

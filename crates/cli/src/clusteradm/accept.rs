@@ -1,0 +1,324 @@
+//! `clusteradm accept`: lets clusters that asked into the hub.
+//!
+//! ```text
+//! inventory object ─┐
+//! requests ─────────┼▶ decide ▶ approve each ▶ set hubAcceptsClient ▶ text
+//! pinned name ──────┘
+//! ```
+//!
+//! Requests are approved first: a hub that sees an accepted cluster gives rights to whoever holds
+//! its approved request.
+
+mod decide;
+
+use super::flags::parse_name_list;
+use super::preflight;
+use super::session::Session;
+use crate::wait;
+use crate::wait::Look;
+use anyhow::anyhow;
+use anyhow::bail;
+use decide::Wish;
+use decide::decide;
+use hyades_api::cluster::ManagedCluster;
+use hyades_api::names::annotations;
+use hyades_api::names::labels;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use hyades_runtime::kube;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::ListParams;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
+use hyades_runtime::kube::api::PostParams;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// Set by agents that register with AWS IAM; they make no request to approve.
+const AWS_ARN: &str = "agent.open-cluster-management.io/managed-cluster-arn";
+
+/// The command line.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct AcceptArgs {
+    /// Name of the cluster
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub cluster: String,
+    /// Names of the clusters, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub clusters: Option<Vec<String>>,
+    /// Wait until there is something to accept
+    #[arg(long)]
+    pub wait: bool,
+    /// Approve every request for the cluster, whoever made it
+    #[arg(long)]
+    pub skip_approve_check: bool,
+    /// Common names whose requests are approved
+    #[arg(long, value_delimiter = ',')]
+    pub requesters: Vec<String>,
+}
+
+impl AcceptArgs {
+    fn names(&self) -> anyhow::Result<BTreeSet<String>> {
+        parse_name_list(&self.cluster, self.clusters.as_deref())
+    }
+}
+
+/// Why a cluster was not accepted: several reasons are told together.
+#[derive(Debug, Default)]
+struct Failures(Vec<String>);
+
+impl Failures {
+    fn conclude(self) -> anyhow::Result<()> {
+        match self.0.as_slice() {
+            [] => Ok(()),
+            [one] => Err(anyhow!("{one}")),
+            several => Err(anyhow!("[{}]", several.join(", "))),
+        }
+    }
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Accepted,
+    NothingApproved,
+}
+
+/// Runs `accept`.
+///
+/// # Errors
+///
+/// Not a hub; for each cluster, what failed.
+pub async fn run(session: &Session, args: &AcceptArgs) -> anyhow::Result<()> {
+    let clusters = args.names()?;
+    session.announce_dry_run();
+    preflight::is_hub(&session.target).await?;
+    let mut failures = Failures::default();
+    let mut unknown = Vec::new();
+    for cluster in &clusters {
+        if args.wait {
+            let waited = wait_and_accept(session, args, cluster).await;
+            failures
+                .0
+                .extend(waited.err().map(|error| format!("{error:#}")));
+            continue;
+        }
+        match accept(session, args, cluster).await {
+            Ok(Attempt::Accepted) => continue,
+            Ok(Attempt::NothingApproved) => {}
+            Err(Failure { text, not_found }) => {
+                failures.0.push(text);
+                unknown.extend(not_found.then_some(cluster.as_str()));
+            }
+        }
+        failures
+            .0
+            .push(format!("no csr is approved yet for cluster {cluster}"));
+    }
+    if !unknown.is_empty() {
+        session.console.warn(format!(
+            "No cluster asked to join as {}: run '{} join' on the cluster first; 'kubectl get managedclusters' lists those that asked.",
+            unknown.join(", "),
+            session.header
+        ));
+    }
+    failures.conclude()
+}
+
+async fn wait_and_accept(
+    session: &Session,
+    args: &AcceptArgs,
+    cluster: &str,
+) -> anyhow::Result<()> {
+    let what = format!("cluster {cluster} to ask for acceptance");
+    wait::until(&what, session.timeout, || async {
+        Ok(match accept(session, args, cluster).await {
+            Ok(Attempt::Accepted) => Look::Done(()),
+            Ok(Attempt::NothingApproved) => {
+                Look::NotYet(format!("no csr is approved yet for cluster {cluster}"))
+            }
+            // A cluster that has not asked yet is what is waited for; other troubles pass too.
+            Err(failure) => Look::NotYet(failure.text),
+        })
+    })
+    .await
+}
+
+/// Why an attempt failed.
+struct Failure {
+    text: String,
+    /// Whether the reason is that the cluster never asked.
+    not_found: bool,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self {
+            text: format!("{error:#}"),
+            not_found: false,
+        }
+    }
+}
+
+/// The server's own words, which upstream prints, or else an explanation.
+fn words(session: &Session, tried: &str, error: &kube::Error) -> Failure {
+    let trouble = hyades_runtime::Trouble::of(error);
+    let text = match error {
+        kube::Error::Api(status) if !status.message.is_empty() => {
+            format!("{tried}: {}", status.message)
+        }
+        _ => format!("{:#}", session.target.explain(tried, error)),
+    };
+    Failure {
+        text,
+        not_found: trouble.is_not_found(),
+    }
+}
+
+async fn accept(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<Attempt, Failure> {
+    let clusters: Api<ManagedCluster> = Api::all(session.target.client.clone());
+    let found = clusters.get(cluster).await.map_err(|error| {
+        words(
+            session,
+            &format!("fail to get managedcluster {cluster}"),
+            &error,
+        )
+    })?;
+    let approved = match found.annotations().contains_key(AWS_ARN) {
+        true => true,
+        false => approve(session, args, cluster).await?,
+    };
+    let console = session.console;
+    if found.spec.hub_accepts_client {
+        console.line(format!(
+            "hubAcceptsClient already set for managed cluster {cluster}"
+        ));
+    } else {
+        if !session.dry_run {
+            let patch = Patch::Merge(json!({"spec": {"hubAcceptsClient": true}}));
+            clusters
+                .patch(cluster, &PatchParams::default(), &patch)
+                .await
+                .map_err(|error| {
+                    words(
+                        session,
+                        &format!("fail to accept managedcluster {cluster}"),
+                        &error,
+                    )
+                })?;
+        }
+        console.line(format!(
+            "set hubAcceptsClient to true for managed cluster {cluster}"
+        ));
+    }
+    console.line(format!(
+        "\n Your managed cluster {cluster} has joined the Hub successfully. Visit https://open-cluster-management.io/scenarios or https://github.com/open-cluster-management-io/OCM/tree/main/solutions for next steps."
+    ));
+    Ok(match approved {
+        true => Attempt::Accepted,
+        false => Attempt::NothingApproved,
+    })
+}
+
+/// Approves what there is to approve; whether anything is approved now.
+async fn approve(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<bool, Failure> {
+    let target = &session.target;
+    let api: Api<CertificateSigningRequest> = Api::all(target.client.clone());
+    let selector = format!("{} = {cluster}", labels::CLUSTER_NAME);
+    let requests = api
+        .list(&ListParams::default().labels(&selector))
+        .await
+        .map_err(|error| {
+            words(
+                session,
+                &format!("fail to list csrs of cluster {cluster}"),
+                &error,
+            )
+        })?
+        .items;
+    let pinned = pinned_agent(session, cluster).await;
+    let wish = Wish {
+        skip_approve_check: args.skip_approve_check,
+        requesters: &args.requesters,
+        pinned: pinned.as_deref(),
+    };
+    let decision = decide(cluster, &requests, &wish);
+    let console = session.console;
+    decision.lines.iter().for_each(|line| console.line(line));
+    decision.warnings.iter().for_each(|line| console.warn(line));
+    let taken = Failures(decision.refused).conclude();
+    if decision.approve.is_empty() {
+        taken?;
+        if args.wait {
+            console.line(format!("no CSR to approve for cluster {cluster}"));
+        }
+        return Ok(decision.approved_already);
+    }
+    console.line(format!("Starting approve csrs for the cluster {cluster}"));
+    for name in &decision.approve {
+        let request = requests.iter().find(|request| &request.name_any() == name);
+        if let Some(request) = request.filter(|_| !session.dry_run) {
+            put_approval(session, &api, request)
+                .await
+                .map_err(|error| {
+                    let tried = format!("fail to approve the csr for cluster {cluster}");
+                    words(session, &tried, &error)
+                })?;
+        }
+        console.line(format!("CSR {name} approved"));
+    }
+    taken?;
+    Ok(true)
+}
+
+async fn put_approval(
+    session: &Session,
+    api: &Api<CertificateSigningRequest>,
+    request: &CertificateSigningRequest,
+) -> kube::Result<()> {
+    let header = &session.header;
+    let mut approved = request.clone();
+    let status = approved.status.get_or_insert_default();
+    let condition = json!({
+        "type": "Approved",
+        "status": "True",
+        "reason": format!("{header} Approve"),
+        "message": format!("This CSR was approved by {header} certificate approve."),
+        "lastUpdateTime": Time(jiff::Timestamp::now()),
+    });
+    let condition = serde_json::from_value(condition).map_err(kube::Error::SerdeError)?;
+    status.conditions.get_or_insert_default().push(condition);
+    api.replace_subresource(
+        "approval",
+        &request.name_any(),
+        &PostParams::default(),
+        &approved,
+    )
+    .await
+    .map(drop)
+}
+
+/// The agent to which the hub has pinned the cluster's name. Who may not read it approves without
+/// it; the hub itself decides in any case.
+async fn pinned_agent(session: &Session, cluster: &str) -> Option<String> {
+    let api: Api<Namespace> = Api::all(session.target.client.clone());
+    let mailbox = api.get_opt(cluster).await.ok()??;
+    mailbox
+        .annotations()
+        .get(annotations::PINNED_AGENT)
+        .cloned()
+}
+
+/// Accepts one cluster as a step of another command, which has seen it ask.
+///
+/// # Errors
+///
+/// What failed, or that nothing was there to approve.
+pub async fn accept_quietly(session: &Session, cluster: &str) -> anyhow::Result<()> {
+    match accept(session, &AcceptArgs::default(), cluster).await {
+        Ok(Attempt::Accepted) => Ok(()),
+        Ok(Attempt::NothingApproved) => bail!("no csr is approved yet for cluster {cluster}"),
+        Err(failure) => bail!(failure.text),
+    }
+}

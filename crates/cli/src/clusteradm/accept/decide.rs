@@ -1,0 +1,242 @@
+//! Which certificate signing requests an `accept` approves: pure.
+
+use hyades_api::names;
+use hyades_pki::CertificateRequest;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use std::collections::BTreeSet;
+
+/// Starts of the user names that new agents have. Each is followed by a token id, or by nothing.
+const BOOTSTRAP_USERS: [&str; 3] = [
+    "system:bootstrap:",
+    names::BOOTSTRAP_SERVICE_ACCOUNT_USER,
+    "system:serviceaccount:open-cluster-management-hub:grpc-server-sa",
+];
+
+/// Groups of new agents.
+const BOOTSTRAP_GROUPS: [&str; 3] = [
+    names::BOOTSTRAP_TOKEN_GROUP,
+    "system:serviceaccounts:open-cluster-management",
+    "system:serviceaccounts:open-cluster-management-hub",
+];
+
+/// What the user wants.
+#[derive(Debug, Default)]
+pub struct Wish<'a> {
+    /// Take every request for the cluster, whoever made it.
+    pub skip_approve_check: bool,
+    /// Common names to approve; every one if empty.
+    pub requesters: &'a [String],
+    /// The common name to which the hub has pinned the cluster's name, if it has.
+    pub pinned: Option<&'a str>,
+}
+
+/// What is to be done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Lines for standard output, in order.
+    pub lines: Vec<String>,
+    /// Lines for standard error, in order.
+    pub warnings: Vec<String>,
+    /// Names of the requests to approve.
+    pub approve: Vec<String>,
+    /// Whether some request has been approved already.
+    pub approved_already: bool,
+    /// Why requests of another agent are left alone.
+    pub refused: Vec<String>,
+}
+
+/// Decides about the requests that carry the cluster's label.
+pub fn decide(cluster: &str, requests: &[CertificateSigningRequest], wish: &Wish) -> Decision {
+    let mut decision = Decision::default();
+    let mut candidates = Vec::new();
+    for request in requests {
+        let name = request.metadata.name.as_deref().unwrap_or_default();
+        if !wish.skip_approve_check && !is_bootstrap(request) {
+            continue;
+        }
+        let requester = match requester(request) {
+            Ok(requester) => requester,
+            Err(reason) => {
+                decision
+                    .warnings
+                    .push(format!("csr {name} is not valid: {reason}"));
+                continue;
+            }
+        };
+        if let Some(pinned) = wish.pinned.filter(|pinned| *pinned != requester) {
+            if !has(request, "Denied") {
+                decision.refused.push(format!(
+                    "CSR {name} is not approved: it asks for {requester}, and the name {cluster} is taken by {pinned}; \
+                     join that cluster under another name, or deregister the present one first with 'kubectl delete managedcluster {cluster}'"
+                ));
+            }
+            continue;
+        }
+        candidates.push((name, requester, request));
+    }
+    let distinct: BTreeSet<&str> = candidates
+        .iter()
+        .map(|(_, requester, _)| requester.as_str())
+        .collect();
+    if distinct.len() > 1 && !wish.skip_approve_check {
+        let names: Vec<&str> = distinct.into_iter().collect();
+        decision.lines.push(format!(
+            "There are CSRs of different requesters: {}, approve is skipped please specify the certain requesters with --requesters or set --skip-approve-check if all CSRs need to be approved",
+            names.join(",")
+        ));
+        // Naming them with --requesters must help, as the line says.
+        if wish.requesters.is_empty() {
+            return decision;
+        }
+    }
+    for (name, requester, request) in candidates {
+        let listed = wish.requesters.is_empty() || wish.requesters.contains(&requester);
+        if !listed {
+            decision.lines.push(format!(
+                "CSR {name} with requester {requester} is not in the approve list"
+            ));
+        } else if has(request, "Denied") {
+            decision.lines.push(format!("CSR {name} already denied"));
+        } else if has(request, "Approved") {
+            decision.lines.push(format!("CSR {name} already approved"));
+            decision.approved_already = true;
+        } else {
+            decision.approve.push(name.to_owned());
+        }
+    }
+    decision
+}
+
+fn is_bootstrap(request: &CertificateSigningRequest) -> bool {
+    let user = request.spec.username.as_deref().unwrap_or_default();
+    let groups = request.spec.groups.as_deref().unwrap_or_default();
+    BOOTSTRAP_USERS.iter().any(|start| user.starts_with(start))
+        && groups
+            .iter()
+            .any(|group| BOOTSTRAP_GROUPS.contains(&group.as_str()))
+}
+
+fn requester(request: &CertificateSigningRequest) -> Result<String, String> {
+    let text = std::str::from_utf8(&request.spec.request.0).map_err(|error| error.to_string())?;
+    let parsed = CertificateRequest::parse_pem(text).map_err(|error| error.to_string())?;
+    Ok(parsed.subject().common_name.clone())
+}
+
+fn has(request: &CertificateSigningRequest, type_: &str) -> bool {
+    let status = request.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|conditions| conditions.iter().any(|found| found.type_ == type_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyades_pki::Key;
+    use hyades_pki::Subject;
+    use serde_json::json;
+
+    const AGENT: &str = "system:open-cluster-management:cluster1:aaaaa";
+    const OTHER: &str = "system:open-cluster-management:cluster1:bbbbb";
+
+    fn request(name: &str, common_name: &str, conditions: &[&str]) -> CertificateSigningRequest {
+        let subject = Subject {
+            common_name: common_name.to_owned(),
+            ..Subject::default()
+        };
+        let pem = CertificateRequest::new(&Key::generate(), &subject).expect("a request");
+        let bytes = hyades_runtime::k8s_openapi::ByteString(pem.into_bytes());
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|type_| json!({"type": type_, "status": "True"}))
+            .collect();
+        serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "spec": {
+                "request": bytes,
+                "signerName": names::CLIENT_SIGNER,
+                "username": names::BOOTSTRAP_SERVICE_ACCOUNT_USER,
+                "groups": ["system:serviceaccounts", "system:serviceaccounts:open-cluster-management"],
+            },
+            "status": {"conditions": conditions},
+        }))
+        .expect("a request")
+    }
+
+    #[test]
+    fn a_pending_request_is_approved_and_an_approved_one_counts() {
+        let pending = [request("r1", AGENT, &[])];
+        let decision = decide("cluster1", &pending, &Wish::default());
+        assert_eq!(decision.approve, ["r1"]);
+        assert!(!decision.approved_already);
+
+        let requests = [
+            request("r1", AGENT, &["Approved"]),
+            request("r2", AGENT, &["Denied"]),
+        ];
+        let decision = decide("cluster1", &requests, &Wish::default());
+        assert_eq!(
+            decision.lines,
+            ["CSR r1 already approved", "CSR r2 already denied"]
+        );
+        assert!(decision.approved_already && decision.approve.is_empty());
+    }
+
+    #[test]
+    fn requests_of_others_than_new_agents_are_not_seen_unless_asked_for() {
+        let mut renewal = request("r1", AGENT, &[]);
+        renewal.spec.username = Some(AGENT.to_owned());
+        let requests = [renewal];
+        assert_eq!(
+            decide("cluster1", &requests, &Wish::default()),
+            Decision::default()
+        );
+        let wish = Wish {
+            skip_approve_check: true,
+            ..Wish::default()
+        };
+        assert_eq!(decide("cluster1", &requests, &wish).approve, ["r1"]);
+    }
+
+    #[test]
+    fn two_requesters_are_told_apart_and_nobody_is_approved_unless_named() {
+        let requests = [request("r1", AGENT, &[]), request("r2", OTHER, &[])];
+        let decision = decide("cluster1", &requests, &Wish::default());
+        assert!(decision.approve.is_empty());
+        assert!(decision.lines[0].starts_with(&format!(
+            "There are CSRs of different requesters: {AGENT},{OTHER}, approve is skipped"
+        )));
+        let named = [OTHER.to_owned()];
+        let wish = Wish {
+            requesters: &named,
+            ..Wish::default()
+        };
+        assert_eq!(decide("cluster1", &requests, &wish).approve, ["r2"]);
+        let wish = Wish {
+            skip_approve_check: true,
+            ..Wish::default()
+        };
+        assert_eq!(decide("cluster1", &requests, &wish).approve, ["r1", "r2"]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_not_given_to_another_agent() {
+        let requests = [request("r1", AGENT, &[]), request("r2", OTHER, &[])];
+        let wish = Wish {
+            pinned: Some(AGENT),
+            ..Wish::default()
+        };
+        let decision = decide("cluster1", &requests, &wish);
+        assert_eq!(decision.approve, ["r1"]);
+        assert_eq!(decision.refused.len(), 1);
+        assert!(decision.refused[0].contains(&format!("the name cluster1 is taken by {AGENT}")));
+    }
+
+    #[test]
+    fn what_is_no_request_is_reported() {
+        let mut broken = request("r1", AGENT, &[]);
+        broken.spec.request.0 = b"rubbish".to_vec();
+        let decision = decide("cluster1", &[broken], &Wish::default());
+        assert!(decision.warnings[0].starts_with("csr r1 is not valid: "));
+        assert!(decision.approve.is_empty());
+    }
+}

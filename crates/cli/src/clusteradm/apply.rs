@@ -1,0 +1,160 @@
+//! Applies rendered objects to a cluster, in order, or shows them.
+
+use super::session::Session;
+use super::three_way;
+use crate::target::Target;
+use crate::wait;
+use crate::wait::Look;
+use anyhow::Context;
+use hyades_runtime::Trouble;
+use hyades_runtime::apply::Address;
+use hyades_runtime::kube::api::DynamicObject;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
+use hyades_runtime::kube::api::PostParams;
+use serde_json::Value;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// The field manager of client-side applies.
+const FIELD_MANAGER: &str = "kubectl-client-side-apply";
+/// Attempts at one object when others change it at the same time.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// Writes the objects to `output_file` if one is named; then applies them, and waits until each
+/// CRD among them is served. In a dry run they are shown instead.
+///
+/// # Errors
+///
+/// A file that cannot be written; the first object that cannot be applied, by name.
+pub async fn objects(
+    session: &Session,
+    objects: &[Value],
+    output_file: Option<&Path>,
+) -> anyhow::Result<()> {
+    if output_file.is_some() || session.dry_run {
+        let text = yaml(objects)?;
+        if let Some(path) = output_file {
+            write_file(path, &text, 0o755)?;
+        }
+        if session.dry_run {
+            session.console.text(&text);
+            return Ok(());
+        }
+    }
+    let is_namespace = |object: &&Value| object["kind"] == "Namespace";
+    let (namespaces, others): (Vec<&Value>, Vec<&Value>) = objects.iter().partition(is_namespace);
+    for object in namespaces.into_iter().chain(others) {
+        one(&session.target, object).await?;
+        if object["kind"] == "CustomResourceDefinition" {
+            established(session, object).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Applies one object.
+async fn one(target: &Target, object: &Value) -> anyhow::Result<()> {
+    let address = Address::of(object)?;
+    let api = address.api(&target.client);
+    let tried = || {
+        let place = address.namespace.as_deref().unwrap_or_default();
+        let separator = if place.is_empty() { "" } else { "/" };
+        format!(
+            "apply {} {place}{separator}{}",
+            address.resource.kind, address.name
+        )
+    };
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let live = api.get_opt(&address.name).await;
+        let written = match live.map_err(|error| target.explain(&tried(), &error))? {
+            None => {
+                let object: DynamicObject = serde_json::from_value(three_way::annotated(object))
+                    .with_context(|| format!("{}: it is not an object", tried()))?;
+                let parameters = PostParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PostParams::default()
+                };
+                api.create(&parameters, &object).await.map(drop)
+            }
+            Some(live) => {
+                let live = serde_json::to_value(&live).unwrap_or_default();
+                let Some(patch) = three_way::patch(&live, object) else {
+                    return Ok(());
+                };
+                let parameters = PatchParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PatchParams::default()
+                };
+                api.patch(&address.name, &parameters, &Patch::Merge(patch))
+                    .await
+                    .map(drop)
+            }
+        };
+        let Err(error) = written else { return Ok(()) };
+        let raced = matches!(
+            Trouble::of(&error),
+            Trouble::Conflict(_) | Trouble::AlreadyExists(_) | Trouble::NotFound(_)
+        );
+        if !raced || attempts == ATTEMPTS_MAX {
+            return Err(target.explain(&tried(), &error));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn established(session: &Session, definition: &Value) -> anyhow::Result<()> {
+    let address = Address::of(definition)?;
+    let api = address.api(&session.target.client);
+    let what = format!("the definition {} to be served", address.name);
+    wait::until(&what, session.timeout, || async {
+        let live = api.get(&address.name).await.map_err(|error| {
+            let tried = format!("read the definition {}", address.name);
+            session.target.explain(&tried, &error)
+        })?;
+        let conditions = &live.data["status"]["conditions"];
+        let established = conditions.as_array().is_some_and(|conditions| {
+            conditions.iter().any(|condition| {
+                condition["type"] == "Established" && condition["status"] == "True"
+            })
+        });
+        Ok(match established {
+            true => Look::Done(()),
+            false => Look::NotYet(format!("conditions {conditions}")),
+        })
+    })
+    .await
+}
+
+/// The objects as YAML documents.
+fn yaml(objects: &[Value]) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for object in objects {
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(object).context("write the objects as YAML")?);
+    }
+    Ok(text)
+}
+
+/// Writes a file the user named, with this mode if it is new.
+///
+/// # Errors
+///
+/// A file that cannot be written, by name.
+pub fn write_file(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode);
+    options
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| {
+            format!(
+                "write {}; choose a file that can be written",
+                path.display()
+            )
+        })
+}

@@ -1,0 +1,334 @@
+//! `clusteradm join`: installs the agent that registers a cluster with a hub.
+//!
+//! ```text
+//! flags ──plan──▶ Plan ─▶ hub: authority, URL, is it one? ─┐
+//!                         cluster: registered before? ─────┼▶ decide ─▶ apply ─▶ wait ─▶ text
+//!                         cluster: its own URL, operator? ─┘
+//! ```
+
+mod existing;
+mod hub;
+mod options;
+
+pub use options::JoinArgs;
+
+use super::apply;
+use super::cluster_info;
+use super::pods;
+use super::preflight;
+use super::preflight::Finding;
+use super::session::Session;
+use crate::wait;
+use crate::wait::Look;
+use anyhow::Context;
+use anyhow::bail;
+use existing::Decision;
+use hub::Discovered;
+use hub::Hub;
+use hub::NameOnHub;
+use hyades_agent::install;
+use hyades_agent::install::BootstrapAccess;
+use hyades_agent::install::InstallOptions;
+use hyades_agent::install::bootstrap_kubeconfig;
+use hyades_api::conditions;
+use hyades_api::names;
+use hyades_api::names::apps;
+use hyades_api::names::namespaces;
+use hyades_api::operator::Klusterlet;
+use hyades_runtime::Trouble;
+use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
+use hyades_runtime::kube::Api;
+use options::Plan;
+use options::plan;
+
+/// What a join came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The agent was installed; the cluster waits for acceptance.
+    Installed,
+    /// The cluster was registered already; nothing was changed.
+    RegisteredAlready,
+}
+
+/// Runs `join`.
+///
+/// # Errors
+///
+/// The first step that failed.
+pub async fn run(session: &Session, args: &JoinArgs) -> anyhow::Result<()> {
+    let cluster = args.cluster_name.as_str();
+    if execute(session, args).await? == Outcome::RegisteredAlready {
+        session.console.line(format!(
+            "Cluster {cluster} is registered with the hub {} already; nothing was changed.",
+            args.hub_apiserver
+        ));
+        return Ok(());
+    }
+    session.console.text(&farewell(&session.header, cluster));
+    Ok(())
+}
+
+fn farewell(header: &str, cluster: &str) -> String {
+    format!(
+        "Please log onto the hub cluster and run the following command:\n\n    \
+         {header} accept --clusters {cluster}\n\n\
+         This is not needed when the ManagedClusterAutoApproval feature is enabled\n"
+    )
+}
+
+/// Installs the agent, unless the cluster is registered already.
+///
+/// # Errors
+///
+/// The first step that failed.
+pub async fn execute(session: &Session, args: &JoinArgs) -> anyhow::Result<Outcome> {
+    let plan = plan(args)?;
+    session.announce_dry_run();
+    let proxy = args.proxy_url.as_deref();
+    let discovered = discover(args, &plan, proxy).await?;
+    let authority = plan
+        .authority
+        .as_deref()
+        .or(discovered.authority.as_deref());
+    let hub = Hub::connect(&plan, authority, proxy)?;
+    if authority.is_some() {
+        hub.check().await?;
+    }
+    preflight::conclude(session, &checks(authority))?;
+    let server = match discovered.server {
+        Some(inner) if args.force_internal_endpoint_lookup => inner,
+        _ => plan.hub.clone(),
+    };
+    let on_hub = hub.name(plan.cluster.as_str()).await;
+    match judge(session, &plan, &server, on_hub).await? {
+        Decision::Join => {}
+        Decision::NothingToDo => return Ok(Outcome::RegisteredAlready),
+        Decision::Refuse(reason) => bail!(reason),
+    }
+    let access = BootstrapAccess {
+        server: &server,
+        certificate_authority: authority,
+        token: &plan.token,
+        proxy_url: proxy,
+    };
+    let objects = install::objects(&render(session, args, &plan, &access).await?);
+    apply::objects(session, &objects, args.output_file.as_deref()).await?;
+    if args.wait && !session.dry_run {
+        wait_for_agent(session).await?;
+        wait_for_hub(session, &hub, plan.cluster.as_str()).await?;
+    }
+    Ok(Outcome::Installed)
+}
+
+/// Asks the hub for what was not given.
+async fn discover(args: &JoinArgs, plan: &Plan, proxy: Option<&str>) -> anyhow::Result<Discovered> {
+    if plan.authority.is_some() && !args.force_internal_endpoint_lookup {
+        return Ok(Discovered::default());
+    }
+    let hub = Hub::connect(plan, plan.authority.as_deref(), proxy)?;
+    hub.discover().await
+}
+
+fn checks(authority: Option<&str>) -> [preflight::Check; 3] {
+    let kubeconfig = match authority {
+        Some(_) => Finding::passed(),
+        None => Finding::warning("no ca detected, creating hub kubeconfig without ca"),
+    };
+    // The other two were errors of the command line before any server was asked.
+    [
+        ("HubKubeconfig check", kubeconfig),
+        ("DeployMode Check", Finding::passed()),
+        ("ClusterName Check", Finding::passed()),
+    ]
+}
+
+/// Looks for an earlier registration of this cluster.
+async fn judge(
+    session: &Session,
+    plan: &Plan,
+    server: &str,
+    on_hub: NameOnHub,
+) -> anyhow::Result<Decision> {
+    let target = &session.target;
+    let secrets: Api<Secret> = Api::namespaced(target.client.clone(), namespaces::AGENT);
+    let secret = secrets
+        .get_opt(names::HUB_KUBECONFIG_SECRET)
+        .await
+        .map_err(|error| target.explain("look for an earlier registration", &error))?;
+    let now = jiff::Timestamp::now();
+    let present = secret.and_then(|secret| existing::registration(&secret, now));
+    let klusterlets: Api<Klusterlet> = Api::all(target.client.clone());
+    let is_installed = match klusterlets.get_opt(names::KLUSTERLET).await {
+        Ok(klusterlet) => klusterlet.is_some(),
+        Err(error) if Trouble::of(&error).is_not_found() => false,
+        Err(error) => return Err(target.explain("look for an agent", &error)),
+    };
+    Ok(existing::decide(
+        &plan.cluster,
+        server,
+        present.as_ref(),
+        is_installed,
+        on_hub,
+    ))
+}
+
+async fn render(
+    session: &Session,
+    args: &JoinArgs,
+    plan: &Plan,
+    access: &BootstrapAccess<'_>,
+) -> anyhow::Result<InstallOptions> {
+    let authorities = [
+        access.certificate_authority,
+        plan.proxy_authority.as_deref(),
+    ];
+    let authorities = merged(&authorities);
+    let kubeconfig = bootstrap_kubeconfig(&BootstrapAccess {
+        certificate_authority: authorities.as_deref(),
+        ..access.clone()
+    })
+    .context("write the bootstrap kubeconfig")?;
+    Ok(InstallOptions {
+        mode: plan.mode,
+        image: plan.image.clone(),
+        image_pull_credentials: args.choices.pull_credential()?,
+        create_namespace: args.create_namespace,
+        with_operator: !operator_runs(session).await?,
+        external_server_url: own_url(session).await,
+        client_cert_expiration_seconds: args.client_cert_expiration_seconds,
+        feature_gates: plan.feature_gates.clone(),
+        cluster_annotations: plan.annotations.clone(),
+        resource_requirement: Some(args.choices.resources()?),
+        ..InstallOptions::new(plan.cluster.clone(), kubeconfig)
+    })
+}
+
+/// The PEM texts one after the other, each once.
+fn merged(authorities: &[Option<&str>]) -> Option<String> {
+    let mut text = String::new();
+    for authority in authorities.iter().flatten() {
+        let authority = authority.trim_end();
+        if !text.contains(authority) {
+            text.push_str(authority);
+            text.push('\n');
+        }
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// Whether the agent's operator runs already; it is left alone then.
+async fn operator_runs(session: &Session) -> anyhow::Result<bool> {
+    let target = &session.target;
+    let api: Api<Deployment> = Api::namespaced(target.client.clone(), namespaces::OPERATOR);
+    let found = api
+        .get_opt(names::KLUSTERLET)
+        .await
+        .map_err(|error| target.explain("look for the agent's operator", &error))?;
+    let conditions = found.and_then(|found| found.status?.conditions);
+    let is = |field: &Option<String>, value: &str| field.as_deref() == Some(value);
+    Ok(conditions.is_some_and(|conditions| {
+        conditions
+            .iter()
+            .any(|condition| is(&condition.type_, "Available") && is(&condition.status, "True"))
+    }))
+}
+
+/// The URL by which the cluster names itself. It is published on the hub for whoever wants to call
+/// the cluster; nothing depends on it.
+async fn own_url(session: &Session) -> Option<String> {
+    let api = cluster_info::api(&session.target.client);
+    let map = api.get_opt(cluster_info::NAME).await.ok()??;
+    let info = cluster_info::parse(cluster_info::kubeconfig(&map)?).ok()?;
+    info.server.filter(|server| server.starts_with("https://"))
+}
+
+async fn wait_for_agent(session: &Session) -> anyhow::Result<()> {
+    let console = session.console;
+    console.line("Waiting for klusterlet operator to become ready...");
+    pods::wait_ready(session, namespaces::OPERATOR, apps::KLUSTERLET).await?;
+    console.line("Waiting for klusterlet agent to become ready...");
+    let target = &session.target;
+    let api: Api<Klusterlet> = Api::all(target.client.clone());
+    let what = format!(
+        "the Klusterlet's agents to be deployed in {:?}",
+        target.name
+    );
+    wait::until(&what, session.timeout, || async {
+        let klusterlet = api
+            .get(names::KLUSTERLET)
+            .await
+            .map_err(|error| target.explain("read the Klusterlet", &error))?;
+        let found = klusterlet.status.conditions;
+        let wanted = [
+            conditions::klusterlet::REGISTRATION_DESIRED_DEGRADED,
+            conditions::klusterlet::WORK_DESIRED_DEGRADED,
+        ];
+        if wanted
+            .iter()
+            .all(|type_| conditions::is_false(&found, type_))
+        {
+            return Ok(Look::Done(()));
+        }
+        Ok(Look::NotYet(describe(&found)))
+    })
+    .await
+}
+
+/// Conditions in one line.
+pub fn describe(
+    found: &[hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
+) -> String {
+    if found.is_empty() {
+        return "no conditions".to_owned();
+    }
+    let one =
+        |condition: &hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+            format!(
+                "{}={} ({})",
+                condition.type_, condition.status, condition.message
+            )
+        };
+    found.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+async fn wait_for_hub(session: &Session, hub: &Hub, cluster: &str) -> anyhow::Result<()> {
+    session
+        .console
+        .line("Waiting for the managed cluster to appear on the hub...");
+    let what = format!("the hub to know the managed cluster {cluster}");
+    wait::until(&what, session.timeout, || async {
+        Ok(match hub.name(cluster).await {
+            NameOnHub::Asked | NameOnHub::Joined => Look::Done(()),
+            NameOnHub::Free => Look::NotYet("no such managed cluster".to_owned()),
+            NameOnHub::Unknown => Look::NotYet("the hub does not say".to_owned()),
+        })
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_merged_without_repetition() {
+        assert_eq!(merged(&[None, None]), None);
+        assert_eq!(merged(&[Some("A\n"), None]).as_deref(), Some("A\n"));
+        let both = merged(&[Some("A"), Some("B\n")]);
+        assert_eq!(both.as_deref(), Some("A\nB\n"));
+        assert_eq!(merged(&[Some("A"), Some("A\n")]).as_deref(), Some("A\n"));
+    }
+
+    #[test]
+    fn the_farewell_reads_as_upstreams() {
+        expect_test::expect![[r#"
+            Please log onto the hub cluster and run the following command:
+
+                clusteradm accept --clusters cluster1
+
+            This is not needed when the ManagedClusterAutoApproval feature is enabled
+        "#]]
+        .assert_eq(&farewell("clusteradm", "cluster1"));
+    }
+}

@@ -1,0 +1,193 @@
+//! What `join` asks the hub: its authority, its inner URL, whether it is a hub at all.
+//!
+//! The hub's authority is not known yet, so the first question goes over a connection that is not
+//! verified, as upstream's does: whoever holds the token and can stand between could present
+//! another authority. `--ca-file` avoids it. Nothing is ever written to the hub.
+
+use super::options::Plan;
+use crate::clusteradm::cluster_info;
+use crate::clusteradm::cluster_info::ClusterInfo;
+use crate::clusteradm::preflight::resources;
+use anyhow::Context;
+use anyhow::anyhow;
+use anyhow::bail;
+use hyades_api::cluster::ManagedCluster;
+use hyades_api::conditions;
+use hyades_api::names;
+use hyades_pki::Certificate;
+use hyades_runtime::Trouble;
+use hyades_runtime::client;
+use hyades_runtime::component;
+use hyades_runtime::kube;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Client;
+use hyades_runtime::kube::Config;
+
+/// A hub as seen with the token of a new agent.
+pub struct Hub {
+    /// Its URL, as the user wrote it.
+    url: String,
+    client: Client,
+}
+
+/// What a hub's `cluster-info` says, as far as it was asked for.
+#[derive(Debug, Default)]
+pub struct Discovered {
+    /// PEM of its authority.
+    pub authority: Option<String>,
+    /// The URL it names itself.
+    pub server: Option<String>,
+}
+
+/// What the hub knows of the name to register under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameOnHub {
+    /// Nobody asked for it.
+    Free,
+    /// Somebody asked for it and has no certificate yet.
+    Asked,
+    /// A cluster joined under it.
+    Joined,
+    /// The token may not see it.
+    Unknown,
+}
+
+impl Hub {
+    /// A client for the hub with the plan's token. Without an authority, certificates are not
+    /// verified.
+    ///
+    /// # Errors
+    ///
+    /// A URL, token, proxy or authority that no client can be made of.
+    pub fn connect(
+        plan: &Plan,
+        authority: Option<&str>,
+        proxy: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let tried = || format!("make a client for the hub {}", plan.hub);
+        let url = plan.hub.parse().with_context(tried)?;
+        let mut config = Config::new(url);
+        config.auth_info.token = Some(plan.token.clone().into());
+        config.accept_invalid_certs = authority.is_none();
+        config.root_cert = authority.map(trusted).transpose().with_context(tried)?;
+        config.proxy_url = proxy
+            .map(str::parse)
+            .transpose()
+            .context("read --proxy-url")?;
+        let client = client::connect(config, &component::user_agent("clusteradm"))?;
+        Ok(Self {
+            url: plan.hub.clone(),
+            client,
+        })
+    }
+
+    /// Explains why the hub did not answer a question.
+    fn explain(&self, tried: &str, error: &kube::Error) -> anyhow::Error {
+        let advice = match Trouble::of(error) {
+            Trouble::Unauthorized(_) => {
+                "; get a new token with 'clusteradm get token' on the hub (they live an hour)"
+            }
+            Trouble::Untrusted(_) => {
+                "; give the right authority with --ca-file, or a --hub-apiserver that the hub's certificate names"
+            }
+            Trouble::NameNotFound(_)
+            | Trouble::Refused(_)
+            | Trouble::TimedOut(_)
+            | Trouble::NotAnApiServer(_) => {
+                "; compare --hub-apiserver with what 'clusteradm get token' prints"
+            }
+            _ => "",
+        };
+        anyhow!(
+            "{tried} the hub {}: {}{advice}",
+            self.url,
+            Trouble::of(error)
+        )
+    }
+
+    /// Asks for the hub's authority and the URL it names itself.
+    ///
+    /// # Errors
+    ///
+    /// The hub does not answer, refuses the token, or says something unreadable.
+    pub async fn discover(&self) -> anyhow::Result<Discovered> {
+        let tried = "read the ConfigMap kube-public/cluster-info of";
+        let map = match cluster_info::api(&self.client)
+            .get_opt(cluster_info::NAME)
+            .await
+        {
+            Ok(map) => map,
+            // On such a server it may not be readable, and is not needed if nothing is asked of it.
+            Err(error) if matches!(Trouble::of(&error), Trouble::Forbidden(_)) => None,
+            Err(error) => return Err(self.explain(tried, &error)),
+        };
+        if let Some(text) = map.as_ref().and_then(cluster_info::kubeconfig) {
+            let ClusterInfo {
+                server,
+                certificate_authority,
+            } = cluster_info::parse(text)?;
+            return Ok(Discovered {
+                authority: certificate_authority,
+                server,
+            });
+        }
+        let tried = "read the ConfigMap kube-public/kube-root-ca.crt of";
+        let authority = cluster_info::root_authority(&self.client).await;
+        Ok(Discovered {
+            authority: authority.map_err(|error| self.explain(tried, &error))?,
+            server: None,
+        })
+    }
+
+    /// Checks that the server is an API server that trusts the token, and a hub.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub async fn check(&self) -> anyhow::Result<()> {
+        self.client
+            .apiserver_version()
+            .await
+            .map_err(|error| self.explain("ask for the version of", &error))?;
+        let group_version = format!("{}/v1", names::CLUSTER_GROUP);
+        let found = resources(&self.client, &group_version)
+            .await
+            .map_err(|error| self.explain("ask for the resources of", &error))?;
+        if found.is_none_or(|list| list.resources.is_empty()) {
+            bail!(
+                "the server {} is not a hub: it serves no {group_version}; run 'clusteradm init' on it, or give the URL of the hub with --hub-apiserver",
+                self.url
+            );
+        }
+        Ok(())
+    }
+
+    /// What the hub knows of a cluster's name.
+    pub async fn name(&self, cluster: &str) -> NameOnHub {
+        let api: Api<ManagedCluster> = Api::all(self.client.clone());
+        match api.get_opt(cluster).await {
+            Ok(None) => NameOnHub::Free,
+            Ok(Some(found)) => {
+                let joined = conditions::managed_cluster::JOINED;
+                match conditions::is_true(&found.status.conditions, joined) {
+                    true => NameOnHub::Joined,
+                    false => NameOnHub::Asked,
+                }
+            }
+            Err(_) => NameOnHub::Unknown,
+        }
+    }
+}
+
+/// The certificates of a PEM bundle, as a client wants them.
+fn trusted(pem: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+    let certificates =
+        Certificate::parse_pem_bundle(pem).context("read the hub's certificate authority")?;
+    if certificates.is_empty() {
+        bail!("the hub's certificate authority holds no PEM certificate");
+    }
+    Ok(certificates
+        .iter()
+        .map(|certificate| certificate.der().to_vec())
+        .collect())
+}

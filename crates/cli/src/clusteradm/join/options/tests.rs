@@ -1,0 +1,125 @@
+use super::*;
+use clap::Parser;
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    args: JoinArgs,
+}
+
+const COMPLETE: [&str; 6] = [
+    "--hub-token",
+    "t",
+    "--hub-apiserver",
+    "https://hub:9443/spaces/its1",
+    "--cluster-name",
+    "cluster1",
+];
+
+fn planned(words: &[&str]) -> Result<Plan, String> {
+    let words = [&["join"], words].concat();
+    let args = Line::try_parse_from(words).expect("readable").args;
+    plan(&args).map_err(|error| format!("{error:#}"))
+}
+
+fn complete(words: &[&str]) -> Result<Plan, String> {
+    planned(&[&COMPLETE, words].concat())
+}
+
+#[test]
+fn what_is_missing_is_named_in_upstreams_words() {
+    let missing = |words: &[&str]| planned(words).expect_err("incomplete");
+    assert!(missing(&[]).starts_with("token is missing"));
+    assert!(missing(&["--hub-token", "t"]).starts_with("hub-server is missing"));
+    assert!(missing(&COMPLETE[..4]).starts_with("cluster-name is missing"));
+}
+
+#[test]
+fn the_pages_command_is_understood() {
+    let plan = complete(&["--singleton", "--force-internal-endpoint-lookup"]).expect("a plan");
+    assert_eq!(plan.mode, Mode::Singleton);
+    assert_eq!(plan.hub, "https://hub:9443/spaces/its1");
+    assert_eq!(complete(&[]).expect("a plan").mode, Mode::Default);
+}
+
+#[test]
+fn names_and_urls_are_checked() {
+    let with = |url: &str, name: &str| {
+        planned(&[
+            "--hub-token",
+            "t",
+            "--hub-apiserver",
+            url,
+            "--cluster-name",
+            name,
+        ])
+    };
+    let error = with("hub:9443", "c").expect_err("no scheme");
+    assert!(error.starts_with("--hub-apiserver should start with http:// or https://"));
+    let error = with("https://", "c").expect_err("no host");
+    assert!(error.contains("--hub-apiserver"), "{error}");
+    let error = with("https://hub", "Cluster_1").expect_err("no label");
+    assert!(error.contains("is invalid"), "{error}");
+    let error = with("https://hub", "kube-system").expect_err("reserved");
+    assert!(error.contains("is reserved"), "{error}");
+    assert_eq!(
+        with("https://hub/", "c").expect("a plan").hub,
+        "https://hub"
+    );
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_by_name() {
+    for words in [
+        &["--mode", "hosted"][..],
+        &["--mode", "hosted", "--singleton"],
+        &["--registration-auth", "grpc"],
+        &["--registration-auth", "awsirsa"],
+        &["--grpc-server", "x"],
+        &["--capi-import"],
+        &["--managed-cluster-kubeconfig", "x"],
+    ] {
+        let error = complete(words).expect_err("refused");
+        assert!(error.contains("not supported"), "{error}");
+    }
+    assert!(
+        complete(&["--registration-auth", "x"])
+            .expect_err("unknown")
+            .starts_with("invalid registration-Auth type")
+    );
+    let error = complete(&["--mode", "x"]).expect_err("unknown");
+    assert!(error.starts_with("deploy mode should be default or hosted"));
+    let error = complete(&["--client-cert-expiration-seconds", "60"]).expect_err("too short");
+    assert!(error.contains("at least 3600"), "{error}");
+}
+
+#[test]
+fn annotations_get_the_prefix_that_the_agent_passes_on() {
+    let words = [
+        "--klusterlet-annotation",
+        "a=1",
+        "--klusterlet-annotation",
+        "agent.open-cluster-management.io/b=2",
+    ];
+    let plan = complete(&words).expect("a plan");
+    let keys: Vec<_> = plan.annotations.into_iter().collect();
+    assert_eq!(
+        keys,
+        [
+            (
+                "agent.open-cluster-management.io/a".to_owned(),
+                "1".to_owned()
+            ),
+            (
+                "agent.open-cluster-management.io/b".to_owned(),
+                "2".to_owned()
+            ),
+        ]
+    );
+}
+
+#[test]
+fn an_authority_that_is_none_is_refused() {
+    let error = complete(&["--ca-file", "/nonexistent/ca.pem"]).expect_err("absent");
+    assert!(error.starts_with("read the certificate authority /nonexistent/ca.pem"));
+}

@@ -1,0 +1,227 @@
+//! `clusteradm`: makes hubs, joins clusters to them, accepts them, and takes them out again.
+//!
+//! ```text
+//! argv ─normalise─▶ Cli ─▶ Target (kubeconfig, context) ─▶ Session ─▶ one command
+//! ```
+//!
+//! Each command is a function over a [`Session`], so that `hyades up` takes the very same path.
+
+pub mod accept;
+mod apply;
+mod choices;
+mod cluster_info;
+mod flags;
+pub mod init;
+pub mod join;
+pub mod pods;
+mod preflight;
+pub mod session;
+mod three_way;
+pub mod token;
+mod unjoin;
+mod version;
+
+use crate::console::Console;
+use crate::target::Target;
+use clap::Args;
+use clap::CommandFactory;
+use clap::FromArgMatches;
+use clap::Parser;
+use clap::Subcommand;
+use session::Session;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Registers clusters with a hub.
+#[derive(Debug, Parser)]
+#[command(
+    name = "clusteradm",
+    disable_version_flag = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The kubeconfig; else KUBECONFIG, else ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context to use; else the current one
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+    /// Show objects rather than apply them
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Bound of every wait, in seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 300)]
+    timeout: u64,
+    /// Accepted and without effect: there is no version skew between client and server to refuse
+    #[arg(long, global = true, hide = true)]
+    match_server_version: bool,
+    /// Verbosity of the log, as klog counts it
+    #[arg(
+        short,
+        long = "v",
+        global = true,
+        value_name = "LEVEL",
+        default_value_t = 0
+    )]
+    verbosity: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a cluster a hub
+    Init(init::InitArgs),
+    /// Join a cluster to a hub
+    Join(join::JoinArgs),
+    /// Accept clusters that asked to join
+    Accept(accept::AcceptArgs),
+    /// Take the agent out of a cluster
+    Unjoin(unjoin::UnjoinArgs),
+    /// Get something from a hub
+    Get {
+        #[command(subcommand)]
+        what: Get,
+    },
+    /// Print versions
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum Get {
+    /// Get the token that new clusters present themselves with
+    Token(token::TokenArgs),
+}
+
+/// Runs clusteradm. `header` is the program as typed, `arguments` what follows it.
+pub fn main(header: &str, arguments: Vec<OsString>) -> ExitCode {
+    let (arguments, changed) = flags::normalise(arguments);
+    for name in changed {
+        Console::Terminal.warn(format!(
+            "--{name} is written with underscores; use --{} instead",
+            name.replace('_', "-")
+        ));
+    }
+    let command = flags::with_go_booleans(Cli::command());
+    let words = std::iter::once(OsString::from(header)).chain(arguments.iter().cloned());
+    let matches = match command.clone().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => return unreadable(header, &arguments, &error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return unreadable(header, &arguments, &error),
+    };
+    let set_flags = matches
+        .subcommand()
+        .and_then(|(name, inner)| {
+            let inner_command = command.find_subcommand(name)?;
+            let mut names = flags::set_flags(inner_command, inner);
+            names.extend(flags::set_flags(&command, inner));
+            names.sort();
+            names.dedup();
+            Some(names)
+        })
+        .unwrap_or_default();
+    if cli.global.verbosity > 0 {
+        hyades_runtime::log::init(cli.global.verbosity);
+    }
+    conclude(block_on(run(header, cli, &set_flags)))
+}
+
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
+}
+
+fn conclude(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Console::Terminal.warn(format!("Error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(header: &str, cli: Cli, set_flags: &[String]) -> anyhow::Result<()> {
+    if matches!(cli.command, Command::Version) {
+        version::run(Console::Terminal);
+        return Ok(());
+    }
+    let global = cli.global;
+    let session = Session {
+        header: header.to_owned(),
+        target: Target::load(global.kubeconfig.as_deref(), global.context.as_deref()).await?,
+        dry_run: global.dry_run,
+        timeout: Duration::from_secs(global.timeout),
+        console: Console::Terminal,
+    };
+    match &cli.command {
+        Command::Init(args) => init::run(&session, args, set_flags).await,
+        Command::Join(args) => join::run(&session, args).await,
+        Command::Accept(args) => accept::run(&session, args).await,
+        Command::Unjoin(args) => unjoin::run(&session, args).await,
+        Command::Get {
+            what: Get::Token(args),
+        } => token::run(&session, args).await,
+        Command::Version => Ok(()),
+    }
+}
+
+/// Prints help where it was asked for, and else why the command line cannot be read.
+fn unreadable(header: &str, arguments: &[OsString], error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            crate::console::print(&error.to_string());
+            ExitCode::SUCCESS
+        }
+        _ => {
+            let path = command_path(header, arguments);
+            Console::Terminal.warn(format!("Error: {}", flags::message(error, &path)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The commands at the start of the line, as typed: `clusteradm get`.
+fn command_path(header: &str, arguments: &[OsString]) -> String {
+    let mut path = header.to_owned();
+    let mut command = Cli::command();
+    for word in arguments.iter().filter_map(|word| word.to_str()) {
+        let Some(inner) = command.find_subcommand(word) else {
+            continue;
+        };
+        path = format!("{path} {word}");
+        command = inner.clone();
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        flags::with_go_booleans(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn the_path_holds_the_commands_and_no_flags() {
+        let words = ["--context", "its1", "get", "tokken"].map(OsString::from);
+        assert_eq!(command_path("clusteradm", &words), "clusteradm get");
+    }
+}

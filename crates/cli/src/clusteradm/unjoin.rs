@@ -1,0 +1,220 @@
+//! `clusteradm unjoin`: takes the agent out of a cluster. The hub is not touched.
+
+use super::session::Session;
+use crate::wait;
+use crate::wait::Look;
+use anyhow::bail;
+use hyades_api::names;
+use hyades_api::names::namespaces;
+use hyades_api::operator::Klusterlet;
+use hyades_api::work::AppliedManifestWork;
+use hyades_runtime::Trouble;
+use hyades_runtime::apply;
+use hyades_runtime::apply::Address;
+use hyades_runtime::k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::DeleteParams;
+use hyades_runtime::kube::api::ListParams;
+use serde_json::Value;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// The definition of Klusterlets.
+const KLUSTERLET_DEFINITION: &str = "klusterlets.operator.open-cluster-management.io";
+
+/// The command line.
+#[derive(Debug, clap::Args)]
+pub struct UnjoinArgs {
+    /// Name under which the cluster is registered
+    #[arg(long, default_value = "", hide_default_value = true)]
+    cluster_name: String,
+    /// Also take out the operator
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    purge_operator: bool,
+    /// Also write the rendered objects to this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    output_file: Option<PathBuf>,
+}
+
+/// Runs `unjoin`.
+///
+/// # Errors
+///
+/// No such registration here, or a step that failed.
+pub async fn run(session: &Session, args: &UnjoinArgs) -> anyhow::Result<()> {
+    let cluster = args.cluster_name.as_str();
+    if cluster.is_empty() {
+        bail!("name is missing; give the cluster's name with --cluster-name");
+    }
+    if args.output_file.is_some() {
+        bail!("--output-file cannot be used: unjoin renders no objects; leave it out");
+    }
+    session.announce_dry_run();
+    session.console.line(format!(
+        "Remove applied resources in the managed cluster {cluster} ... "
+    ));
+    let Some(klusterlets) = klusterlets(session).await? else {
+        session
+            .console
+            .line("klusterlet CRD not found, there is no need to unjoin.");
+        return Ok(());
+    };
+    if !klusterlets
+        .iter()
+        .any(|klusterlet| klusterlet.spec.cluster_name == cluster)
+    {
+        bail!(
+            "klusterlet corresponds to {cluster} not found: {}; give one of these names, or the context of another cluster",
+            registrations(&klusterlets)
+        );
+    }
+    let works = applied_works(session).await?;
+    if !works.is_empty() {
+        session.console.line(format!(
+            "appliedManifestWorks [{}] still exist on the managed cluster,you should manually clean them, uninstall kluster will cause those works out of control.",
+            works.join(" ")
+        ));
+        return Ok(());
+    }
+    if session.dry_run {
+        return Ok(());
+    }
+    remove_agent(session).await?;
+    if args.purge_operator {
+        purge_operator(session).await?;
+    }
+    session.console.line(format!(
+        "Applied resources have been deleted during the {cluster} joined stage. The status of mcl {cluster} will be unknown in the hub cluster."
+    ));
+    Ok(())
+}
+
+fn registrations(klusterlets: &[Klusterlet]) -> String {
+    if klusterlets.is_empty() {
+        return "this cluster is registered nowhere".to_owned();
+    }
+    let names: Vec<&str> = klusterlets
+        .iter()
+        .map(|klusterlet| klusterlet.spec.cluster_name.as_str())
+        .collect();
+    format!("this cluster is registered as {}", names.join(", "))
+}
+
+/// The Klusterlets, unless there is no such kind here.
+async fn klusterlets(session: &Session) -> anyhow::Result<Option<Vec<Klusterlet>>> {
+    let target = &session.target;
+    let definitions: Api<CustomResourceDefinition> = Api::all(target.client.clone());
+    let definition = definitions
+        .get_opt(KLUSTERLET_DEFINITION)
+        .await
+        .map_err(|error| target.explain("read the definition of Klusterlets", &error))?;
+    if definition.is_none() {
+        return Ok(None);
+    }
+    let api: Api<Klusterlet> = Api::all(target.client.clone());
+    let list = api
+        .list(&ListParams::default())
+        .await
+        .map_err(|error| target.explain("list Klusterlets", &error))?;
+    Ok(Some(list.items))
+}
+
+async fn applied_works(session: &Session) -> anyhow::Result<Vec<String>> {
+    let api: Api<AppliedManifestWork> = Api::all(session.target.client.clone());
+    match api.list(&ListParams::default()).await {
+        Ok(list) => Ok(list.items.iter().map(ResourceExt::name_any).collect()),
+        Err(error) if Trouble::of(&error).is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(session.target.explain("list AppliedManifestWorks", &error)),
+    }
+}
+
+/// Deletes the Klusterlet, waits for its operator to clean up, and deletes the agent's namespace.
+async fn remove_agent(session: &Session) -> anyhow::Result<()> {
+    let target = &session.target;
+    let api: Api<Klusterlet> = Api::all(target.client.clone());
+    match api
+        .delete(names::KLUSTERLET, &DeleteParams::default())
+        .await
+    {
+        Ok(_) => {}
+        Err(error) if Trouble::of(&error).is_not_found() => {}
+        Err(error) => return Err(target.explain("delete the Klusterlet", &error)),
+    }
+    let what = "the operator to clean up and let the Klusterlet go";
+    wait::until(what, session.timeout, || async {
+        let live = api
+            .get_opt(names::KLUSTERLET)
+            .await
+            .map_err(|error| target.explain("read the Klusterlet", &error))?;
+        Ok(match live {
+            None => Look::Done(()),
+            Some(live) => Look::NotYet(format!(
+                "it has the finalizers {}; does the operator run? see 'kubectl -n {} get pods'",
+                live.finalizers().join(", "),
+                namespaces::OPERATOR
+            )),
+        })
+    })
+    .await?;
+    delete(
+        session,
+        "v1",
+        "Namespace",
+        names_of(None, namespaces::AGENT),
+    )
+    .await
+}
+
+/// Deletes the operator, unless other Klusterlets need it.
+async fn purge_operator(session: &Session) -> anyhow::Result<()> {
+    let others = klusterlets(session).await?;
+    if others.is_some_and(|others| !others.is_empty()) {
+        session
+            .console
+            .line("operator not purged: there are other klusterlet on cluster");
+        return Ok(());
+    }
+    let name = names::KLUSTERLET;
+    let namespaced = names_of(Some(namespaces::OPERATOR), name);
+    let rbac = "rbac.authorization.k8s.io/v1";
+    let doomed = [
+        ("apps/v1", "Deployment", namespaced.clone()),
+        (
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            names_of(None, KLUSTERLET_DEFINITION),
+        ),
+        (rbac, "ClusterRole", names_of(None, name)),
+        (rbac, "ClusterRoleBinding", names_of(None, name)),
+        ("v1", "ServiceAccount", namespaced),
+    ];
+    for (api_version, kind, metadata) in doomed {
+        delete(session, api_version, kind, metadata).await?;
+    }
+    Ok(())
+}
+
+fn names_of(namespace: Option<&str>, name: &str) -> Value {
+    match namespace {
+        None => json!({ "name": name }),
+        Some(namespace) => json!({"name": name, "namespace": namespace}),
+    }
+}
+
+/// Deletes an object that may be gone already.
+async fn delete(
+    session: &Session,
+    api_version: &str,
+    kind: &str,
+    metadata: Value,
+) -> anyhow::Result<()> {
+    let object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
+    let address = Address::of(&object)?;
+    apply::ensure_absent(&session.target.client, &address)
+        .await
+        .map_err(|error| {
+            let what = format!("delete {kind} {}", address.name);
+            anyhow::Error::new(error).context(what)
+        })
+}

@@ -1,0 +1,46 @@
+//! `hyades component NAME`: what the pods of the image run.
+//!
+//! One current-thread runtime each; nothing of the host is set up here, which keeps an idle
+//! component small.
+
+use hyades_agent::options;
+use hyades_agent::registration;
+use hyades_inventory::hub;
+use hyades_inventory::operator;
+use hyades_runtime::component::run;
+use std::process::ExitCode;
+
+/// The components, under the names of `hyades_api::image::Component`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Component {
+    /// Operator of the hub
+    ClusterManager(operator::Options),
+    /// The hub's controllers
+    Hub(hub::Options),
+    /// Registration, lease and status of a WEC
+    RegistrationAgent(options::RegistrationAgentOptions),
+}
+
+/// The command line of a component.
+#[derive(Debug, clap::Args)]
+pub struct ComponentArgs {
+    /// Verbosity of the log, as klog counts it
+    #[arg(short, long = "v", global = true, default_value_t = 2)]
+    verbosity: u8,
+    #[command(subcommand)]
+    component: Component,
+}
+
+/// Runs a component to its end.
+pub fn main(arguments: ComponentArgs) -> ExitCode {
+    let verbosity = arguments.verbosity;
+    match arguments.component {
+        Component::ClusterManager(options) => run("cluster-manager", verbosity, |context| {
+            operator::run(options, context)
+        }),
+        Component::Hub(options) => run("hub", verbosity, |context| hub::run(options, context)),
+        Component::RegistrationAgent(options) => run("registration-agent", verbosity, |context| {
+            registration::run(options, context)
+        }),
+    }
+}

@@ -1,0 +1,53 @@
+//! What the user sees: results on standard output, warnings on standard error.
+
+use std::io::Write;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+/// Set when the reader of standard output is gone; nothing more is written to it then.
+static OUTPUT_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Where a command's words go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// To the terminal.
+    Terminal,
+    /// Nowhere: the command is a step of another one, which reports in its own words.
+    Silent,
+}
+
+impl Console {
+    /// Writes text with a line end to standard output.
+    pub fn line(self, text: impl AsRef<str>) {
+        self.text(&format!("{}\n", text.as_ref()));
+    }
+
+    /// Writes text as it is to standard output.
+    pub fn text(self, text: &str) {
+        if self == Self::Terminal {
+            print(text);
+        }
+    }
+
+    /// Writes text with a line end to standard error.
+    pub fn warn(self, text: impl AsRef<str>) {
+        if self == Self::Terminal {
+            // There is nowhere left to report a failure to.
+            let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+        }
+    }
+}
+
+/// Writes to standard output. A closed pipe (`| head`) is not an error worth a panic.
+pub fn print(text: &str) {
+    if OUTPUT_CLOSED.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut output = std::io::stdout().lock();
+    let written = output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush());
+    if written.is_err() {
+        OUTPUT_CLOSED.store(true, Ordering::Relaxed);
+    }
+}
