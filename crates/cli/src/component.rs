@@ -5,6 +5,8 @@
 
 use hyades_agent::options;
 use hyades_agent::registration;
+use hyades_agent::singleton;
+use hyades_agent::work;
 use hyades_inventory::hub;
 use hyades_inventory::operator;
 use hyades_runtime::component::run;
@@ -19,6 +21,10 @@ pub enum Component {
     Hub(hub::Options),
     /// Registration, lease and status of a WEC
     RegistrationAgent(options::RegistrationAgentOptions),
+    /// Works of a WEC
+    WorkAgent(options::WorkAgentOptions),
+    /// Both agents in one process
+    KlusterletAgent(options::KlusterletAgentOptions),
 }
 
 /// The command line of a component.
@@ -41,6 +47,12 @@ pub fn main(arguments: ComponentArgs) -> ExitCode {
         Component::Hub(options) => run("hub", verbosity, |context| hub::run(options, context)),
         Component::RegistrationAgent(options) => run("registration-agent", verbosity, |context| {
             registration::run(options, context)
+        }),
+        Component::WorkAgent(options) => run("work-agent", verbosity, |context| {
+            work::run(options, context)
+        }),
+        Component::KlusterletAgent(options) => run("klusterlet-agent", verbosity, |context| {
+            singleton::run(options, context)
         }),
     }
 }

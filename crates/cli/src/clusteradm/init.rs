@@ -349,7 +349,7 @@ async fn bootstrap(session: &Session, kind: TokenKind) -> anyhow::Result<Bootstr
 
 /// Whether agents may need a host alias to find the hub.
 fn host_check(server: &str) -> Finding {
-    let uri: Option<hyades_runtime::kube::core::http::Uri> = server.parse().ok();
+    let uri: Option<http::Uri> = server.parse().ok();
     let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     match host.parse::<std::net::IpAddr>() {

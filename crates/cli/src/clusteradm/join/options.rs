@@ -251,7 +251,7 @@ fn check_url(url: &str) -> anyhow::Result<String> {
     if !url.starts_with("http://") && !url.starts_with("https://") {
         bail!("--hub-apiserver should start with http:// or https://, and is {url:?}");
     }
-    let uri: hyades_runtime::kube::core::http::Uri = url.parse().map_err(|error| {
+    let uri: http::Uri = url.parse().map_err(|error| {
         anyhow::anyhow!("--hub-apiserver {url:?} is no URL: {error}; correct it")
     })?;
     if uri.host().is_none_or(str::is_empty) {
