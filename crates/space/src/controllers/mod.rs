@@ -81,7 +81,6 @@ where
                 Ok(()) => queue.forget(&key),
                 Err(_) if stop.is_cancelled() => return,
                 Err(status) => {
-                    eprintln!("DBG {name} {key:?} {status:?}");
                     // Losing against another writer is normal; the retry sees what it wrote.
                     if !status.is_conflict() {
                         tracing::warn!(controller = name, ?key, %status, "will be tried again");

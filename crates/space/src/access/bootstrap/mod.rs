@@ -4,6 +4,7 @@
 //! is created, rules and subjects that are missing are added, what an owner added stays, and an
 //! object whose owner set [`AUTO_UPDATE`] to `false` is left alone. A second start writes nothing.
 
+mod people;
 pub mod roles;
 
 use futures::future::BoxFuture;
