@@ -4,9 +4,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use hyades_schema::kinds;
 use serde_json::Value;
 use serde_json::json;
+use sha2::Digest;
+use sha2::Sha256;
 
 use crate::names;
 use crate::registry::Registry;
@@ -160,7 +164,17 @@ fn legacy(resource: &Resource) -> Value {
         "namespaced": resource.namespaced, "kind": resource.kind, "verbs": resource.verbs,
     });
     add_names(&mut value, resource);
+    if resource.allows("get") {
+        value["storageVersionHash"] = storage_version_hash(resource).into();
+    }
     value
+}
+
+/// By this clients notice that objects are stored in another version than before.
+fn storage_version_hash(resource: &Resource) -> String {
+    let (group, version) = names::split_api_version(&resource.stored_api_version);
+    let text = format!("{group}/{version}/{}", resource.kind);
+    BASE64_STANDARD.encode(&Sha256::digest(text)[..8])
 }
 
 fn legacy_subresource(resource: &Resource, sub: &Subresource) -> Value {
@@ -184,9 +198,20 @@ fn aggregated_resource(resource: &Resource) -> Value {
         "Cluster"
     };
     let gvr = &resource.gvr;
+    // Built-in kinds leave out a group and version that are the document's own, custom ones do not.
+    let own = |group: &str, version: &str| {
+        !resource.is_custom() && group == gvr.group && version == gvr.version
+    };
+    let response_kind = |group: &str, version: &str, name: &str| {
+        if own(group, version) {
+            kind("", "", name)
+        } else {
+            kind(group, version, name)
+        }
+    };
     let mut value = json!({
         "resource": gvr.resource,
-        "responseKind": kind(&gvr.group, &gvr.version, &resource.kind),
+        "responseKind": response_kind(&gvr.group, &gvr.version, &resource.kind),
         "scope": scope, "singularResource": resource.singular, "verbs": resource.verbs,
     });
     add_names(&mut value, resource);
@@ -194,7 +219,8 @@ fn aggregated_resource(resource: &Resource) -> Value {
         let subresource = |sub: &Subresource| {
             json!({
                 "subresource": sub.name,
-                "responseKind": kind(&sub.group, &sub.version, &sub.kind), "verbs": sub.verbs,
+                "responseKind": response_kind(&sub.group, &sub.version, &sub.kind),
+                "verbs": sub.verbs,
             })
         };
         let subresources: Vec<Value> = resource.subresources.iter().map(subresource).collect();

@@ -23,6 +23,7 @@ use serde_json::Value;
 use crate::core::Actor;
 use crate::core::Place;
 use crate::encode::IncludeObject;
+use crate::names::Gvr;
 use crate::object;
 use crate::query::FieldValidation;
 use crate::registry::Origin;
@@ -141,18 +142,23 @@ pub(crate) fn validate(place: &Place, new: &Value, old: Option<&Value>) -> Vec<C
 
 /// Fields that a place does not change, and whose writers therefore never own them.
 fn reset_fields(place: &Place) -> &'static FieldSet {
-    static SETS: OnceLock<[FieldSet; 4]> = OnceLock::new();
-    let [none, status, main, custom_main] = SETS.get_or_init(|| {
+    static SETS: OnceLock<[FieldSet; 5]> = OnceLock::new();
+    let [none, status, main, custom_main, fixed] = SETS.get_or_init(|| {
         [
             FieldSet::of_fields(&[]),
             FieldSet::of_fields(&[&["status"]]),
             FieldSet::of_fields(&[&["spec"], &["metadata", "labels"]]),
             FieldSet::of_fields(&[&["spec"], &["metadata"]]),
+            FieldSet::of_fields(&[&["spec"], &["status"]]),
         ]
     });
     let has_status = place.resource.subresource("status").is_some();
     match place.subresource.as_str() {
-        "" if has_status => status,
+        // Nobody owns what nobody can change here: a request for a certificate is fixed once made,
+        // a namespace's specification belongs to its finalizers.
+        "" if place.resource.is(&Gvr::CERTIFICATE_SIGNING_REQUESTS) => fixed,
+        "" if place.resource.is(&Gvr::NAMESPACES) => fixed,
+        "" | "scale" if has_status => status,
         "status" if place.resource.is_custom() => custom_main,
         "status" | "approval" => main,
         _ => none,

@@ -67,9 +67,8 @@ pub(crate) struct Selection {
 impl Selection {
     /// Parses a label selector alone.
     pub(crate) fn labels(selector: &str) -> Result<Selection, Status> {
-        let parsed = Selector::parse(selector).map_err(|error| {
-            Status::bad_request(format!("unable to parse requirement: {error}"))
-        })?;
+        let parsed =
+            Selector::parse(selector).map_err(|error| Status::bad_request(error.to_string()))?;
         Ok(Selection {
             labels: Some(parsed).filter(|selector| !selector.is_everything()),
             fields: FieldSelector::default(),

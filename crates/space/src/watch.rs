@@ -48,6 +48,9 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// upstream's do, so that clients do not come back all at once.
 const TIMEOUT_SECONDS_MIN: u64 = 30 * 60;
 
+/// How long before its end a watch gets its last bookmark, so that it arrives: upstream's margin.
+const LAST_BOOKMARK_MARGIN: Duration = Duration::from_secs(2);
+
 /// How many bytes of ready events are sent in one piece, to save wake-ups under load.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
@@ -147,6 +150,7 @@ pub(crate) fn open(
         _ => rand::rng().random_range(TIMEOUT_SECONDS_MIN..2 * TIMEOUT_SECONDS_MIN),
     };
     let now = Instant::now();
+    let deadline = now + Duration::from_secs(timeout.min(u64::from(u32::MAX)));
     Ok(Watcher {
         core: Arc::clone(core),
         place: place.clone(),
@@ -157,11 +161,22 @@ pub(crate) fn open(
         initial_end,
         events,
         bookmarks: query.flag("allowWatchBookmarks"),
-        next_bookmark: now + BOOKMARK_INTERVAL,
-        deadline: now + Duration::from_secs(timeout.min(u64::from(u32::MAX))),
+        next_bookmark: next_bookmark(now, deadline),
+        deadline,
         columns: true,
         ended: false,
     })
+}
+
+/// When the next bookmark is due: each interval, and once shortly before the end.
+fn next_bookmark(now: Instant, deadline: Instant) -> Instant {
+    let last = deadline - LAST_BOOKMARK_MARGIN;
+    let regular = now + BOOKMARK_INTERVAL;
+    if now < last {
+        regular.min(last)
+    } else {
+        regular
+    }
 }
 
 /// How an event looks to a watcher with a selection.
@@ -223,12 +238,11 @@ impl Watcher {
                     }
                 }
                 () = tokio::time::sleep_until(self.deadline) => {
-                    self.ended = true;
-                    return self.bookmarks.then(|| self.bookmark(false)).flatten();
+                    return None;
                 }
                 () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
-                    self.next_bookmark = Instant::now() + BOOKMARK_INTERVAL;
-                    if let Some(bytes) = self.bookmark(false) {
+                    self.next_bookmark = next_bookmark(Instant::now(), self.deadline);
+                    if let Some(bytes) = self.bookmark() {
                         return Some(bytes);
                     }
                 }
@@ -299,10 +313,10 @@ impl Watcher {
             .unwrap_or_default()
     }
 
-    fn bookmark(&mut self, initial: bool) -> Option<Bytes> {
+    fn bookmark(&self) -> Option<Bytes> {
         let revision = self.events.progress();
         let shape = self.representation.shape;
-        let bookmark = encode::bookmark(shape, &self.place.resource, revision, initial);
+        let bookmark = encode::bookmark(shape, &self.place.resource, revision, false);
         encode::watch_frame(self.representation.encoding, "BOOKMARK", &bookmark).ok()
     }
 

@@ -1,10 +1,12 @@
 //! Creating and changing objects: the one way into the store.
 //!
 //! ```text
-//!  create: names ▶ admit ▶ prepare ▶ default ▶ own fields ▶ validate ▶ guard ▶ commit
-//!  update: read ▶ transform ▶ preconditions ▶ prepare ▶ default ▶ own fields ▶ validate ▶ guard
+//!  create: names ▶ admit ▶ default ▶ own fields ▶ prepare ▶ validate ▶ guard ▶ commit
+//!  update: read ▶ transform ▶ preconditions ▶ default ▶ own fields ▶ prepare ▶ validate ▶ guard
 //!          ▶ unchanged? ▶ last finalizer gone? ▶ commit, or read again when another was faster
 //! ```
+//!
+//! What a strategy fills in belongs to no field manager, so ownership is settled before.
 
 use hyades_store::Durability;
 use hyades_store::Entry;
@@ -110,10 +112,10 @@ async fn create_named(
         return Err(Status::plain(message));
     }
     admission::namespace_lives(core, place)?;
-    strategy::prepare_create(core, actor, place, &mut object)?;
+    strategy::complete(&place.resource, &mut object);
     engines::default(&place.resource, &mut object);
-    strategy::after_defaults(core, place, &mut object)?;
     engines::track(actor, place, None, &mut object);
+    strategy::prepare_create(core, actor, place, &mut object)?;
     validate(place, &object, None)?;
     admission::guard(core, actor, place, Operation::Create, None, Some(&object))?;
 
@@ -173,8 +175,7 @@ fn check_namespace(place: &Place, object: &mut Value) -> Result<(), Status> {
 }
 
 fn validate(place: &Place, new: &Value, old: Option<&Value>) -> Result<(), Status> {
-    let mut errors = engines::validate(place, new, old);
-    errors.extend(strategy::validate(place, new, old));
+    let errors = engines::validate(place, new, old);
     if errors.is_empty() {
         return Ok(());
     }
@@ -270,10 +271,11 @@ async fn commit(
     if object::resource_version(&new) != object::resource_version(current) {
         return Err(Status::modified(place.resource.qualified(), &place.name));
     }
-    strategy::prepare_update(core, actor, place, &mut new, current)?;
+    strategy::complete(&place.resource, &mut new);
     engines::default(&place.resource, &mut new);
-    strategy::set_generation(&place.resource, &mut new, current);
     engines::track(actor, place, Some(current), &mut new);
+    strategy::prepare_update(core, place, &mut new, current);
+    strategy::set_generation(&place.resource, &mut new, current);
     validate(place, &new, Some(current))?;
     admission::guard(
         core,

@@ -22,7 +22,6 @@ use crate::names::Gvr;
 use crate::object;
 use crate::registry::Origin;
 use crate::registry::Resource;
-use crate::status::Cause;
 use crate::status::Status;
 
 /// Built-in kinds whose objects count the changes of their specification, beside the custom ones.
@@ -76,23 +75,28 @@ pub(crate) fn prepare_create(
         return Ok(());
     }
     match resource.kind.as_str() {
-        "Namespace" => namespaces::prepare_create(object, &place.name),
-        "Secret" => secrets::merge_string_data(object),
+        "Namespace" => namespaces::prepare_create(object),
         "CertificateSigningRequest" => certificates::prepare_create(object, &actor.user),
         "Pod" => pods::prepare_create(object),
         "Job" => jobs::prepare_create(object),
         "CustomResourceDefinition" => definitions::prepare(core, object, None),
+        "Service" => services::allocate(core, object)?,
         _ => {}
     }
     Ok(())
 }
 
-/// Fills in what depends on the object's defaults.
-pub(crate) fn after_defaults(core: &Core, place: &Place, object: &mut Value) -> Result<(), Status> {
-    if place.resource.is(&Gvr::SERVICES) {
-        services::allocate(core, object)?;
+/// Completes what clients may leave out or write in another form, as decoding does upstream.
+pub(crate) fn complete(resource: &Resource, object: &mut Value) {
+    if resource.is_custom() {
+        return;
     }
-    Ok(())
+    match resource.kind.as_str() {
+        "Namespace" => namespaces::complete(object),
+        "Secret" => secrets::merge_string_data(object),
+        "CertificateSigningRequest" => certificates::stamp_conditions(object),
+        _ => {}
+    }
 }
 
 /// Whether objects count the changes of their specification.
@@ -135,13 +139,7 @@ fn reset_status(resource: &Resource, object: &mut Value) {
 }
 
 /// Brings a changed object into the limits of what its author may change through this place.
-pub(crate) fn prepare_update(
-    core: &Core,
-    actor: &Actor,
-    place: &Place,
-    new: &mut Value,
-    old: &Value,
-) -> Result<(), Status> {
+pub(crate) fn prepare_update(core: &Core, place: &Place, new: &mut Value, old: &Value) {
     for field in [
         "uid",
         "creationTimestamp",
@@ -153,17 +151,15 @@ pub(crate) fn prepare_update(
     }
     object::set(new, "selfLink", Value::Null);
     match place.subresource.as_str() {
-        "" => prepare_main_update(core, place, new, old),
+        "" | "scale" => prepare_main_update(core, place, new, old),
         "status" => keep_all_but_status(place, new, old),
         "approval" => certificates::keep_all_but_approval(new, old),
         "finalize" => namespaces::keep_all_but_finalizers(new, old),
         _ => {}
     }
-    if place.resource.is(&Gvr::CERTIFICATE_SIGNING_REQUESTS) {
-        certificates::prepare_status(&place.subresource, new, old);
+    if place.subresource == "status" && place.resource.is(&Gvr::CERTIFICATE_SIGNING_REQUESTS) {
+        certificates::keep_decision(new, old);
     }
-    let _ = actor;
-    Ok(())
 }
 
 fn prepare_main_update(core: &Core, place: &Place, new: &mut Value, old: &Value) {
@@ -175,7 +171,6 @@ fn prepare_main_update(core: &Core, place: &Place, new: &mut Value, old: &Value)
     }
     match place.resource.kind.as_str() {
         "Namespace" => namespaces::keep_finalizers(new, old),
-        "Secret" => secrets::merge_string_data(new),
         "CertificateSigningRequest" => object::copy_top(new, old, "spec"),
         "Service" => services::keep_addresses(new, old),
         "CustomResourceDefinition" => definitions::prepare(core, new, Some(old)),
@@ -226,14 +221,6 @@ fn specification_equal(resource: &Resource, new: &Value, old: &Value) -> bool {
             .collect()
     };
     fields(new) == fields(old)
-}
-
-/// Rules of single kinds that are about the request rather than the schema.
-pub(crate) fn validate(place: &Place, new: &Value, old: Option<&Value>) -> Vec<Cause> {
-    if place.resource.is(&Gvr::CERTIFICATE_SIGNING_REQUESTS) {
-        return certificates::validate(new, old);
-    }
-    Vec::new()
 }
 
 /// Whether a deleted object has nothing left to wait for.

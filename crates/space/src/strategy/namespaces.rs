@@ -8,8 +8,16 @@ use crate::object;
 /// The label by which namespaces can be selected by name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
+/// A namespace is labelled with its name.
+pub(super) fn complete(object: &mut Value) {
+    let name = object::name(object).to_owned();
+    if !name.is_empty() {
+        object["metadata"]["labels"][NAME_LABEL] = name.into();
+    }
+}
+
 /// A new namespace is held by the namespace controller.
-pub(super) fn prepare_create(object: &mut Value, name: &str) {
+pub(super) fn prepare_create(object: &mut Value) {
     let finalizers = &mut object["spec"]["finalizers"];
     if !finalizers.is_array() {
         *finalizers = json!([]);
@@ -19,15 +27,11 @@ pub(super) fn prepare_create(object: &mut Value, name: &str) {
     {
         list.push("kubernetes".into());
     }
-    if !name.is_empty() {
-        object["metadata"]["labels"][NAME_LABEL] = name.into();
-    }
 }
 
 /// Finalizers of the specification change through `finalize` only.
 pub(super) fn keep_finalizers(new: &mut Value, old: &Value) {
-    new["spec"] = old["spec"].clone();
-    new["metadata"]["labels"][NAME_LABEL] = object::name(old).into();
+    object::copy_top(new, old, "spec");
 }
 
 /// `finalize` changes nothing but the specification's finalizers.

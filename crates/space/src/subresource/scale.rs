@@ -40,7 +40,7 @@ pub(super) async fn serve(
             body::check_type("autoscaling/v1", "Scale", false, &mut decoded.value)?;
             write::check_name(place, &decoded.value)?;
             let actor = resources::actor(call, "UpdateOptions")?;
-            set(call, &actor, &main, &paths, |_| Ok(decoded.value.clone())).await?
+            set(call, &actor, place, &paths, |_| Ok(decoded.value.clone())).await?
         }
         Verb::Patch => {
             let patch = resources::decode_patch(call, &main, bytes)?;
@@ -50,7 +50,7 @@ pub(super) async fn serve(
             }
             let actor = resources::actor(call, "PatchOptions")?;
             let apply = |scale: &Value| patch::patched(place, scale, &patch);
-            set(call, &actor, &main, &paths, apply).await?
+            set(call, &actor, place, &paths, apply).await?
         }
         _ => return Err(Status::method_not_allowed()),
     };
@@ -60,11 +60,11 @@ pub(super) async fn serve(
 async fn set(
     call: &Call,
     actor: &Actor,
-    main: &Place,
+    place: &Place,
     paths: &Paths,
     change: impl Fn(&Value) -> Result<Value, Status> + Send + Sync,
 ) -> Result<Value, Status> {
-    let written = write::update(&call.core, actor, main, |current| {
+    let written = write::update(&call.core, actor, place, |current| {
         let scale = change(&paths.scale(current))?;
         let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
         let mut new = current.clone();

@@ -1,5 +1,11 @@
-//! Spaces, whole and in process: a store in a temporary folder, no socket.
+//! Spaces in process: a store in a temporary folder, no socket. One binary, to link once.
+//!
+//! `bare` spaces let everybody do everything and run no controllers; `support` makes whole ones.
 
 mod access;
+mod bare;
 mod controllers;
+mod oracle;
 mod support;
+mod watching;
+mod writing;

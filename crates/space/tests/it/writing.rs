@@ -1,0 +1,136 @@
+//! Writes that go wrong cleanly, and writes that race.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::bare::Ask;
+use crate::bare::TestSpace;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn raw(body: impl Into<Bytes>) -> Ask {
+    Ask {
+        method: "POST".to_owned(),
+        path: MAPS.to_owned(),
+        content_type: Some("application/json".to_owned()),
+        body: body.into(),
+        ..Ask::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_deep_and_oversized_bodies_are_refused_with_a_status() {
+    let space = TestSpace::open().await;
+    let deep = format!("{{\"data\":{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let large = format!(
+        "{{\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"a\":\"{}\"}}}}",
+        "x".repeat(3 * 1024 * 1024)
+    );
+    for (body, code) in [
+        ("{".to_owned(), 400),
+        ("[]".to_owned(), 400),
+        ("\u{0}\u{1}".to_owned(), 400),
+        (deep, 400),
+        (large, 413),
+    ] {
+        let reply = space.ask(raw(body)).await;
+        assert_eq!(reply.code, code, "{}", reply.json());
+        assert_eq!(reply.json()["kind"], "Status");
+    }
+    let protobuf = Ask {
+        content_type: Some("application/vnd.kubernetes.protobuf".to_owned()),
+        ..raw(&b"k8s\0\xff\xff\xff"[..])
+    };
+    assert_eq!(space.ask(protobuf).await.code, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_patches_all_take_effect() {
+    let space = std::sync::Arc::new(TestSpace::open().await);
+    space.post(MAPS, &json!({"metadata": {"name": "a"}})).await;
+    let writers: Vec<_> = (0..20)
+        .map(|number| {
+            let space = std::sync::Arc::clone(&space);
+            tokio::spawn(async move {
+                let mut patch = json!({"data": {}});
+                patch["data"][format!("k{number}")] = "v".into();
+                space.merge_patch(&format!("{MAPS}/a"), &patch).await.code
+            })
+        })
+        .collect();
+    for writer in writers {
+        assert_eq!(writer.await.unwrap(), 200);
+    }
+    let object = space.get(&format!("{MAPS}/a")).await.json();
+    assert_eq!(object["data"].as_object().unwrap().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_creators_wins_and_a_stale_update_loses() {
+    let space = TestSpace::open().await;
+    let body = json!({"metadata": {"name": "a"}});
+    assert_eq!(space.post(MAPS, &body).await.code, 201);
+    assert_eq!(space.post(MAPS, &body).await.code, 409);
+    let read = space.get(&format!("{MAPS}/a")).await.json();
+    let mut changed = read.clone();
+    changed["data"] = json!({"a": "b"});
+    assert_eq!(space.put(&format!("{MAPS}/a"), &changed).await.code, 200);
+    assert_eq!(space.put(&format!("{MAPS}/a"), &read).await.code, 409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_serves_before_its_writer_is_answered() {
+    let space = TestSpace::open().await;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.demo.io"},
+        "spec": {
+            "group": "demo.io", "scope": "Namespaced",
+            "names": {"kind": "Widget", "plural": "widgets"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "spec": {"type": "object", "properties": {"size": {"type": "integer"}}},
+                }}},
+            }],
+        },
+    });
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let reply = space.post(path, &definition).await;
+    assert_eq!(reply.code, 201, "{}", reply.json());
+    let widgets = "/apis/demo.io/v1/namespaces/default/widgets";
+    let widget = json!({"metadata": {"name": "a"}, "spec": {"size": 1, "junk": 2}});
+    let reply = space.post(widgets, &widget).await;
+    assert_eq!(reply.code, 201, "{}", reply.json());
+    assert_eq!(reply.json()["spec"], json!({"size": 1}));
+    assert_eq!(
+        reply.warnings,
+        ["299 - \"unknown field \\\"spec.junk\\\"\""]
+    );
+    assert_eq!(space.get("/openapi/v3/apis/demo.io/v1").await.code, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protobuf_goes_in_and_comes_out() {
+    let space = TestSpace::open().await;
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "l"}, "spec": {"holderIdentity": "x", "leaseDurationSeconds": 60},
+    });
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    let reply = space
+        .ask(Ask {
+            method: "POST".to_owned(),
+            path: "/apis/coordination.k8s.io/v1/namespaces/default/leases".to_owned(),
+            accept: Some(format!("{protobuf},application/json")),
+            content_type: Some(protobuf.to_owned()),
+            body: hyades_schema::proto::encode(&lease).unwrap().into(),
+            ..Ask::default()
+        })
+        .await;
+    assert_eq!(reply.code, 201);
+    assert_eq!(reply.content_type, protobuf);
+    let builtin = hyades_schema::kinds::builtin();
+    let decoded = hyades_schema::proto::decode(builtin, &reply.bytes).unwrap();
+    assert_eq!(decoded["spec"], lease["spec"]);
+}
