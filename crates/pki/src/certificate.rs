@@ -42,7 +42,7 @@ pub enum VerifyError {
     #[error("the client certificate cannot be read: {0}")]
     Unreadable(#[source] Error),
     /// Another authority issued it.
-    #[error("the client certificate was issued by {found:?}, not by {wanted:?}")]
+    #[error("the certificate was issued by {found:?}, not by {wanted:?}")]
     Issuer {
         /// The authority's name.
         wanted: String,
@@ -50,7 +50,7 @@ pub enum VerifyError {
         found: String,
     },
     /// The signature is not the authority's.
-    #[error("the client certificate is not signed by the authority it names: {0}")]
+    #[error("the certificate is not signed by the authority it names: {0}")]
     Signature(#[source] Error),
     /// It is not valid yet.
     #[error("the client certificate is valid from {not_before}, and it is {now}")]
@@ -195,6 +195,25 @@ impl Certificate {
             .collect()
     }
 
+    /// Checks that `authority` issued and signed this certificate; its times and uses are not
+    /// judged.
+    ///
+    /// # Errors
+    /// [`VerifyError::Issuer`], [`VerifyError::Signature`].
+    pub fn verify_issuer(&self, authority: &Certificate) -> Result<(), VerifyError> {
+        let body = self.parsed.tbs_certificate();
+        if body.issuer() != authority.name() {
+            return Err(VerifyError::Issuer {
+                wanted: authority.name().to_string(),
+                found: body.issuer().to_string(),
+            });
+        }
+        let info = authority.parsed.tbs_certificate().subject_public_key_info();
+        signed::p256_key("the authority", info)
+            .and_then(|key| Signed::split(WHAT, &self.der)?.verify(WHAT, &key))
+            .map_err(VerifyError::Signature)
+    }
+
     /// The subject as encoded, which is what the certificates it issues name as their issuer.
     pub(crate) fn name(&self) -> &Name {
         self.parsed.tbs_certificate().subject()
@@ -212,17 +231,7 @@ pub fn verify_client(
     now: Timestamp,
 ) -> Result<Subject, VerifyError> {
     let certificate = Certificate::from_der(der).map_err(VerifyError::Unreadable)?;
-    let body = certificate.parsed.tbs_certificate();
-    if body.issuer() != authority.name() {
-        return Err(VerifyError::Issuer {
-            wanted: authority.name().to_string(),
-            found: body.issuer().to_string(),
-        });
-    }
-    let info = authority.parsed.tbs_certificate().subject_public_key_info();
-    signed::p256_key("the authority", info)
-        .and_then(|key| Signed::split(WHAT, der)?.verify(WHAT, &key))
-        .map_err(VerifyError::Signature)?;
+    certificate.verify_issuer(authority)?;
     let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
     if now < not_before {
         return Err(VerifyError::NotYetValid { not_before, now });

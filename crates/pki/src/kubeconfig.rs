@@ -222,11 +222,7 @@ impl Kubeconfig {
         Kubeconfig {
             clusters: vec![NamedCluster {
                 name: name.to_owned(),
-                cluster: Cluster {
-                    server: Some(server.to_owned()),
-                    certificate_authority_data: Some(STANDARD.encode(ca_pem)),
-                    ..Cluster::default()
-                },
+                cluster: Cluster::new(server, ca_pem),
             }],
             contexts: vec![NamedContext {
                 name: name.to_owned(),
@@ -345,6 +341,27 @@ impl Kubeconfig {
         true
     }
 
+    /// The user of the context of this name, if both exist.
+    pub fn user_of(&self, context: &str) -> Option<&User> {
+        let name = &self.context(context).ok()?.user;
+        let user = self.users.iter().find(|entry| entry.name == *name);
+        user.map(|entry| &entry.user)
+    }
+
+    /// A file with this context, its cluster and its user alone, and the context current.
+    ///
+    /// # Errors
+    /// [`KubeconfigError::NoContext`] lists the contexts there are.
+    pub fn only(&self, name: &str) -> Result<Kubeconfig, KubeconfigError> {
+        let context = self.context(name)?;
+        let mut only = self.clone();
+        only.contexts.retain(|entry| entry.name == name);
+        only.clusters.retain(|entry| entry.name == context.cluster);
+        only.users.retain(|entry| entry.name == context.user);
+        only.current_context = name.to_owned();
+        Ok(only)
+    }
+
     /// The context of this name.
     ///
     /// # Errors
@@ -362,6 +379,40 @@ impl Kubeconfig {
                     .collect(),
             })
     }
+}
+
+impl User {
+    /// The client certificate embedded in the file, as PEM.
+    pub fn client_certificate_pem(&self) -> Option<String> {
+        decoded(self.client_certificate_data.as_deref()?)
+    }
+
+    /// The client key embedded in the file, as PEM.
+    pub fn client_key_pem(&self) -> Option<String> {
+        decoded(self.client_key_data.as_deref()?)
+    }
+}
+
+impl Cluster {
+    /// A server and the authorities it is trusted by, PEM.
+    pub fn new(server: &str, ca_pem: &str) -> Cluster {
+        Cluster {
+            server: Some(server.to_owned()),
+            certificate_authority_data: Some(STANDARD.encode(ca_pem)),
+            ..Cluster::default()
+        }
+    }
+
+    /// The authorities embedded in the file, as PEM.
+    pub fn certificate_authority_pem(&self) -> Option<String> {
+        decoded(self.certificate_authority_data.as_deref()?)
+    }
+}
+
+/// Text that the file holds as base64.
+fn decoded(data: &str) -> Option<String> {
+    let bytes = STANDARD.decode(data.trim()).ok()?;
+    String::from_utf8(bytes).ok()
 }
 
 /// What the three kinds of entries have in common.

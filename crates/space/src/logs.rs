@@ -1,6 +1,7 @@
 //! The seam to the node: where logs of pods come from.
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::status::Status;
@@ -36,5 +37,5 @@ pub trait PodLogs: Send + Sync + 'static {
         namespace: &str,
         pod: &str,
         options: &LogOptions,
-    ) -> Result<BoxStream<'static, Bytes>, Status>;
+    ) -> BoxFuture<'static, Result<BoxStream<'static, Bytes>, Status>>;
 }

@@ -63,7 +63,7 @@ fn each_reason_to_refuse_a_client_is_told() {
     let error = judge(certificate.der(), &other, now());
     assert_eq!(
         error.to_string(),
-        "the client certificate was issued by \"CN=its1\", not by \"CN=its2\""
+        "the certificate was issued by \"CN=its1\", not by \"CN=its2\""
     );
     let namesake = self::authority("its1");
     let error = judge(certificate.der(), &namesake, now());

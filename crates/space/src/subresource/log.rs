@@ -25,7 +25,7 @@ impl LogOptions {
 }
 
 /// Streams a pod's log from the node that runs it.
-pub(super) fn serve(call: &Call, place: &Place) -> Result<Answer, Status> {
+pub(super) async fn serve(call: &Call, place: &Place) -> Result<Answer, Status> {
     call.core
         .entry(&place.resource, &place.namespace, &place.name)?;
     let options = LogOptions::parse(&call.head.query)?;
@@ -36,7 +36,7 @@ pub(super) fn serve(call: &Call, place: &Place) -> Result<Answer, Status> {
         );
         return Err(Status::bad_request(message));
     };
-    let stream = logs.read(&place.namespace, &place.name, &options)?;
+    let stream = logs.read(&place.namespace, &place.name, &options).await?;
     let stop = call.core.stop.clone();
     let stream = stream
         .map(|bytes| Ok(Frame::data(bytes)))

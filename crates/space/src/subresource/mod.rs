@@ -23,7 +23,7 @@ pub(crate) async fn serve(
 ) -> Result<Answer, Status> {
     match (place.subresource.as_str(), verb) {
         ("scale", _) => scale::serve(call, place, verb, bytes).await,
-        ("log", Verb::Get) => log::serve(call, place),
+        ("log", Verb::Get) => log::serve(call, place).await,
         ("eviction", Verb::Create) => eviction::serve(call, place, bytes).await,
         ("binding", Verb::Create) => binding::serve(call, place, bytes).await,
         ("token", Verb::Create) => token::serve(call, place, bytes),
