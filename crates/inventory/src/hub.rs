@@ -68,8 +68,12 @@ const REQUEST_WORKERS: usize = 16;
 /// Sets worked on at a time. Sets are few.
 const SET_WORKERS: usize = 2;
 
+/// What is deleted from a mailbox on deregistration, unless told otherwise; in this order.
+const MAILBOX_RESOURCES: &str = "addon.open-cluster-management.io/v1beta1/managedclusteraddons,\
+                                 work.open-cluster-management.io/v1/manifestworks";
+
 /// The flags of upstream's hub, as far as they mean something here.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Ways to register; csr is the only one here
     #[arg(long, value_delimiter = ',', default_value = "csr")]
@@ -92,9 +96,23 @@ pub struct Options {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "addon.open-cluster-management.io/v1beta1/managedclusteraddons,work.open-cluster-management.io/v1/manifestworks"
+        default_value = MAILBOX_RESOURCES
     )]
     pub gc_resource_list: Vec<String>,
+}
+
+impl Default for Options {
+    /// What the command line gives without flags.
+    fn default() -> Self {
+        Self {
+            enabled_registration_drivers: vec!["csr".to_owned()],
+            auto_approved_csr_users: Vec::new(),
+            cluster_auto_approval_users: Vec::new(),
+            feature_gates: Vec::new(),
+            labels: Vec::new(),
+            gc_resource_list: MAILBOX_RESOURCES.split(',').map(str::to_owned).collect(),
+        }
+    }
 }
 
 /// Why the hub does not start.
@@ -297,6 +315,8 @@ mod tests {
         let users: Vec<_> = settings.auto_approved_users.iter().collect();
         assert_eq!(users, ["a", "b", "c"]);
         assert_eq!(settings.labels["team"], "x");
+        let defaults = Settings::of(&Options::default()).expect("valid");
+        assert_eq!(settings.mailbox_resources, defaults.mailbox_resources);
         assert_eq!(settings.mailbox_resources.len(), 2);
     }
 

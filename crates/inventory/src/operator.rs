@@ -28,6 +28,7 @@ use hyades_runtime::apply::ApplyError;
 use hyades_runtime::controller;
 use hyades_runtime::controller::Change;
 use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
@@ -151,6 +152,24 @@ impl Operator {
     async fn apply(&self, objects: &[serde_json::Value]) -> Result<(), ApplyError> {
         for object in objects {
             apply::ensure(&self.client, FIELD_MANAGER, object).await?;
+        }
+        self.copy_pull_secret().await
+    }
+
+    /// Pods pull images with a Secret of their own namespace; the operator's has the original. An
+    /// ITS whose images need none may lack it.
+    async fn copy_pull_secret(&self) -> Result<(), ApplyError> {
+        let name = hyades_api::names::IMAGE_PULL_SECRET;
+        let api = Api::<Secret>::namespaced(self.client.clone(), namespaces::OPERATOR);
+        let original = api.get_opt(name).await;
+        let original = original.map_err(|error| ApplyError::Refused {
+            kind: "Secret".to_owned(),
+            name: format!("{}/{name}", namespaces::OPERATOR),
+            trouble: Trouble::of(&error),
+        })?;
+        if let Some(original) = original {
+            let copy = desired::pull_secret(&original);
+            apply::ensure(&self.client, FIELD_MANAGER, &copy).await?;
         }
         Ok(())
     }

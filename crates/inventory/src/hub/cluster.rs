@@ -114,7 +114,7 @@ impl Reconciler {
             None => Rc::new((*object).clone()),
         };
         match acceptance::admission(&object) {
-            Admission::Waiting => Ok(None),
+            Admission::Waiting => self.wait(&cluster, &object).await,
             Admission::Accepted => self.keep(&cluster, &object).await,
             Admission::Denied => self.deny(&cluster, &object).await,
         }
@@ -126,8 +126,20 @@ impl Reconciler {
         ours.is_some_and(|ours| version(object).is_some_and(|cached| cached < *ours))
     }
 
+    /// A WEC that waits for the administrator. Nothing is made for it, unless one of its requests
+    /// is approved already: that pins the name, and requests do not live for ever.
+    async fn wait(&self, cluster: &ClusterName, object: &ManagedCluster) -> Again {
+        if self.hub.owner_of(cluster).is_some() {
+            self.grants.mailbox(cluster, object).await?;
+        }
+        Ok(None)
+    }
+
     /// A living, accepted WEC: mailbox, rights, lease, conditions.
     async fn keep(&self, cluster: &ClusterName, object: &ManagedCluster) -> Again {
+        if self.grants.mailbox_is_going(cluster) {
+            return self.lose_mailbox(cluster, object).await;
+        }
         let granted = self.grant(cluster, object).await;
         if let Err(trouble) = granted {
             let message = trouble.to_string();
@@ -154,6 +166,19 @@ impl Reconciler {
             self.ensure_lease(cluster),
         )?;
         Ok(())
+    }
+
+    /// A WEC whose mailbox somebody is deleting. The finalizer of the role binding must not keep the
+    /// namespace for ever; once it is gone, a new mailbox is made.
+    async fn lose_mailbox(&self, cluster: &ClusterName, object: &ManagedCluster) -> Again {
+        self.grants.forget(cluster);
+        let message = format!(
+            "The namespace {cluster} is being deleted; the cluster is accepted again when it is gone"
+        );
+        let said = [statements::ACCEPT_ERROR.with_message(message)];
+        self.state(object, &said).await?;
+        let complete = self.deregistration.revoke_works(cluster).await?;
+        Ok((!complete).then_some(WORKS_PERIOD))
     }
 
     /// A WEC whose acceptance was taken back: its agent keeps the right to its works until the last
@@ -205,7 +230,9 @@ impl Reconciler {
     async fn gone(&self, cluster: &ClusterName) -> Again {
         self.hub.observed.sightings.forget(cluster.as_str());
         self.deregistration.revoke_all_but_works(cluster).await?;
-        self.grants.unpin(cluster).await?;
+        if self.grants.is_pinned(cluster) {
+            self.deregistration.free_name(cluster).await?;
+        }
         let complete = self.deregistration.revoke_works(cluster).await?;
         Ok((!complete).then_some(WORKS_PERIOD))
     }

@@ -52,6 +52,8 @@ pub(super) struct Grants {
     hub: Rc<Hub>,
     applied: RefCell<HashMap<ClusterName, Applied<Grant, OBJECTS>>>,
     common: RefCell<Option<Applied<(), 2>>>,
+    /// Pins written and not yet shown by the cache.
+    pinned: RefCell<HashMap<ClusterName, Pin>>,
 }
 
 impl Grants {
@@ -60,6 +62,7 @@ impl Grants {
             hub,
             applied: RefCell::default(),
             common: RefCell::default(),
+            pinned: RefCell::default(),
         }
     }
 
@@ -74,7 +77,11 @@ impl Grants {
         let meta = mailbox.as_deref().map(|mailbox| &mailbox.metadata);
         if let Some(pin) = meta.and_then(pins::read) {
             self.hub.release(cluster);
+            self.pinned.borrow_mut().remove(cluster);
             return Ok(Holder::Pinned(pin));
+        }
+        if let Some(pin) = self.pinned.borrow().get(cluster) {
+            return Ok(Holder::Pinned(pin.clone()));
         }
         let pin = self.earned(cluster).await?;
         let rule = rights_go_to(meta, object);
@@ -95,6 +102,9 @@ impl Grants {
         Ok(match pin {
             Some(pin) => {
                 tracing::info!("the name {cluster} is pinned to {}", pin.agent);
+                self.pinned
+                    .borrow_mut()
+                    .insert(cluster.clone(), pin.clone());
                 Holder::Pinned(pin)
             }
             None if rule == annotations::RIGHTS_TO_GROUP => Holder::Group,
@@ -153,26 +163,37 @@ impl Grants {
         patched.map(|_| ()).map_err(|error| Trouble::of(&error))
     }
 
+    /// Whether a mailbox is being deleted.
+    pub(super) fn mailbox_is_going(&self, cluster: &ClusterName) -> bool {
+        let mailbox = self.hub.observed.mailboxes.get(cluster.as_str());
+        mailbox.is_some_and(|mailbox| mailbox.metadata.deletion_timestamp.is_some())
+    }
+
+    /// Whether a WEC's name is pinned, readably or not.
+    pub(super) fn is_pinned(&self, cluster: &ClusterName) -> bool {
+        let mailbox = self.hub.observed.mailboxes.get(cluster.as_str());
+        self.pinned.borrow().contains_key(cluster)
+            || mailbox.is_some_and(|mailbox| pins::is_marked(&mailbox.metadata))
+    }
+
     /// Takes the pin off a mailbox.
     pub(super) async fn unpin(&self, cluster: &ClusterName) -> Result<(), Trouble> {
         self.hub.release(cluster);
-        let mailbox = self.hub.observed.mailboxes.get(cluster.as_str());
-        if !mailbox.is_some_and(|mailbox| pins::is_marked(&mailbox.metadata)) {
+        if !self.is_pinned(cluster) {
             return Ok(());
         }
         let patch = Patch::Merge(json!({"metadata": {"annotations": pins::removal()}}));
         let api = Api::<Namespace>::all(self.hub.client.clone());
         let name = names::mailbox(cluster);
-        match api
+        let patched = api
             .patch_metadata(name, &PatchParams::default(), &patch)
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(error) => match Trouble::of(&error) {
-                Trouble::NotFound(_) => Ok(()),
-                trouble => Err(trouble),
-            },
+            .await;
+        match patched.as_ref().map_err(Trouble::of) {
+            Ok(_) | Err(Trouble::NotFound(_)) => {}
+            Err(trouble) => return Err(trouble),
         }
+        self.pinned.borrow_mut().remove(cluster);
+        Ok(())
     }
 
     /// Makes the rights of a WEC what `grant` says.

@@ -249,6 +249,10 @@ fn watch_requests(
                     queues.requests.add(object.name_any());
                 } else {
                     queues.clusters.add(cluster.to_owned());
+                    // An approval gives the name away: the others who ask for it are to be told.
+                    for other in index.of(cluster) {
+                        queues.requests.add(other);
+                    }
                 }
             }
             Change::Deleted(object) => {

@@ -3,6 +3,7 @@
 use crate::hub;
 use crate::manifests;
 use crate::manifests::Program;
+use crate::manifests::named_rule;
 use crate::manifests::rule;
 use hyades_api::crds;
 use hyades_api::features::Family;
@@ -14,6 +15,7 @@ use hyades_api::names::apps;
 use hyades_api::names::namespaces;
 use hyades_api::operator::ClusterManager;
 use hyades_api::operator::FeatureGate;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::ResourceExt;
 use serde_json::Value;
 use serde_json::json;
@@ -44,6 +46,13 @@ pub fn rules() -> Vec<Value> {
     vec![
         rule("", &["serviceaccounts"], ALL),
         rule("", &["namespaces"], ALL),
+        // Applying a named object is authorised under its name, even when that creates it.
+        named_rule(
+            "",
+            &["secrets"],
+            &[names::IMAGE_PULL_SECRET],
+            &["create", "get", "update", "patch"],
+        ),
         rule("apps", &["deployments"], ALL),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], ALL),
         rule(group, &["clustermanagers"], OWN),
@@ -69,6 +78,17 @@ pub(super) fn decide(manager: &ClusterManager) -> Result<Vec<Value>, Refusal> {
     objects.push(manifests::namespace(namespaces::CUSTOMIZATION_PROPERTIES));
     objects.extend(hub_objects(manager, flags));
     Ok(objects)
+}
+
+/// The copy of the operator's pull secret for the hub's namespace.
+pub(super) fn pull_secret(original: &Secret) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": names::IMAGE_PULL_SECRET, "namespace": namespaces::HUB},
+        "type": original.type_,
+        "data": original.data,
+    })
 }
 
 /// The objects that go with the ClusterManager, in this order. The hub's namespace goes too, and
