@@ -52,10 +52,19 @@ pub(super) struct Reconciler {
     hub: Rc<Hub>,
     grants: Rc<Grants>,
     deregistration: Deregistration,
-    /// The versions of inventory objects after our last writes: what the cache shows of an older
-    /// version is not acted upon, for the newer one is on its way.
-    written: RefCell<HashMap<String, u64>>,
+    /// The inventory objects after our last writes: what the cache shows of an older version is
+    /// not acted upon, for the newer one is on its way.
+    written: RefCell<HashMap<String, Written>>,
 }
+
+/// An inventory object after our last write to it.
+struct Written {
+    uid: Option<String>,
+    version: u64,
+}
+
+/// The version of an object whose last finalizer was removed: no later one will be seen.
+const VERSION_LAST: u64 = u64::MAX;
 
 impl Reconciler {
     pub(super) fn new(hub: Rc<Hub>) -> Self {
@@ -77,8 +86,8 @@ impl Reconciler {
         };
         match result {
             Err(Trouble::Conflict(_)) => Ok(Some(CONFLICT_PAUSE)),
-            // Gone since the cache was read; the event of its deletion brings the key back.
-            Err(Trouble::NotFound(detail)) => {
+            // Gone since the cache was read; the event of its deletion is on its way.
+            Err(Trouble::NotFound(detail)) if self.hub.observed.clusters.get(name).is_none() => {
                 tracing::debug!("{name}: {detail}");
                 Ok(None)
             }
@@ -123,7 +132,8 @@ impl Reconciler {
     fn is_stale(&self, object: &ManagedCluster) -> bool {
         let written = self.written.borrow();
         let ours = written.get(&object.name_any());
-        ours.is_some_and(|ours| version(object).is_some_and(|cached| cached < *ours))
+        ours.filter(|ours| ours.uid == object.metadata.uid)
+            .is_some_and(|ours| version(object).is_some_and(|cached| cached < ours.version))
     }
 
     /// A WEC that waits for the administrator. Nothing is made for it, unless one of its requests
@@ -160,11 +170,12 @@ impl Reconciler {
             holder,
             extent: Extent::Full,
         };
-        tokio::try_join!(
-            self.grants.common(),
-            self.grants.apply(cluster, grant),
-            self.ensure_lease(cluster),
-        )?;
+        let rights = async {
+            // A binding is refused while the role it refers to does not exist.
+            self.grants.common().await?;
+            self.grants.apply(cluster, grant).await
+        };
+        tokio::try_join!(rights, self.ensure_lease(cluster))?;
         Ok(())
     }
 
@@ -230,9 +241,9 @@ impl Reconciler {
     async fn gone(&self, cluster: &ClusterName) -> Again {
         self.hub.observed.sightings.forget(cluster.as_str());
         self.deregistration.revoke_all_but_works(cluster).await?;
-        if self.grants.is_pinned(cluster) {
-            self.deregistration.free_name(cluster).await?;
-        }
+        // Requests stay: a next life may have begun already, and the watch that will show its
+        // inventory object may be behind the one that shows its request.
+        self.grants.unpin(cluster).await?;
         let complete = self.deregistration.revoke_works(cluster).await?;
         Ok((!complete).then_some(WORKS_PERIOD))
     }
@@ -260,6 +271,9 @@ impl Reconciler {
             self.patch(object, json!({"metadata": {"finalizers": rest}}))
                 .await?;
             tracing::info!("{} is deregistered", object.name_any());
+            if rest.is_empty() {
+                self.note(object, VERSION_LAST);
+            }
         }
         Ok(None)
     }
@@ -354,6 +368,12 @@ impl Reconciler {
         Ok(())
     }
 
+    fn note(&self, object: &ManagedCluster, version: u64) {
+        let uid = object.uid();
+        let mut written = self.written.borrow_mut();
+        written.insert(object.name_any(), Written { uid, version });
+    }
+
     fn remember(
         &self,
         patched: hyades_runtime::kube::Result<ManagedCluster>,
@@ -361,7 +381,7 @@ impl Reconciler {
         let mut object = patched.map_err(|error| Trouble::of(&error))?;
         observed::trim_cluster(&mut object);
         if let Some(version) = version(&object) {
-            self.written.borrow_mut().insert(object.name_any(), version);
+            self.note(&object, version);
         }
         Ok(object)
     }

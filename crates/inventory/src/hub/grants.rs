@@ -170,7 +170,7 @@ impl Grants {
     }
 
     /// Whether a WEC's name is pinned, readably or not.
-    pub(super) fn is_pinned(&self, cluster: &ClusterName) -> bool {
+    fn is_pinned(&self, cluster: &ClusterName) -> bool {
         let mailbox = self.hub.observed.mailboxes.get(cluster.as_str());
         self.pinned.borrow().contains_key(cluster)
             || mailbox.is_some_and(|mailbox| pins::is_marked(&mailbox.metadata))
@@ -210,18 +210,17 @@ impl Grants {
         let grant = current.grant;
         let labels = &self.hub.settings.labels;
         let [role, role_binding] = rights::cluster_scoped(cluster, &grant, labels);
+        let role = self.send(&role).await?;
         let versions = if grant.extent == Extent::Full {
             let [registration, work] = rights::mailbox_scoped(cluster, &grant, labels);
-            let versions = tokio::try_join!(
-                self.send(&role),
+            let (bound, registration, work) = tokio::try_join!(
                 self.send(&role_binding),
                 self.send(&registration),
                 self.send(&work),
             )?;
-            [versions.0, versions.1, versions.2, versions.3]
+            [role, bound, registration, work]
         } else {
-            let versions = tokio::try_join!(self.send(&role), self.send(&role_binding))?;
-            [versions.0, versions.1, None, None]
+            [role, self.send(&role_binding).await?, None, None]
         };
         let applied = Applied { grant, versions };
         self.applied.borrow_mut().insert(cluster.clone(), applied);

@@ -1,0 +1,360 @@
+//! A space with the hub's objects installed, and people and agents who use it.
+
+use hyades_api::cluster::ManagedCluster;
+use hyades_api::cluster::ManagedClusterSpec;
+use hyades_api::conditions;
+use hyades_api::identity::AgentIdentity;
+use hyades_api::image::Component;
+use hyades_api::names;
+use hyades_api::names::labels;
+use hyades_api::names::namespaces;
+use hyades_inventory::hub;
+use hyades_inventory::install;
+use hyades_inventory::operator;
+use hyades_pki::Authority;
+use hyades_pki::CertificateRequest;
+use hyades_pki::Key;
+use hyades_pki::ServiceAccountKey;
+use hyades_pki::Subject;
+use hyades_pki::Validity;
+use hyades_runtime::Context;
+use hyades_runtime::apply;
+use hyades_runtime::k8s_openapi::ByteString;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::kube;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Client;
+use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
+use hyades_runtime::kube::api::PostParams;
+use hyades_space::Space;
+use hyades_space::SpaceOptions;
+use hyades_space::identity::UserInfo;
+use hyades_store::Store;
+use jiff::Timestamp;
+use serde_json::Value;
+use serde_json::json;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Longest wait for anything. Everything here takes milliseconds on an idle machine.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Seconds in a day, for certificates that outlive a test.
+const DAY_SECONDS: i64 = 86_400;
+
+/// An ITS in process. Its hub and operator run until it is dropped.
+pub struct Its {
+    space: Space,
+    _folder: TempDir,
+    contexts: Vec<Context>,
+    programs: tokio::task::LocalSet,
+}
+
+impl Its {
+    /// A space with what `clusteradm init` applies.
+    pub async fn start() -> Self {
+        hyades_runtime::log::init(0);
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("its.redb"), Default::default());
+        let valid = Validity::starting(Timestamp::now(), DAY_SECONDS);
+        let authority = Authority::new("its-clients", valid).expect("an authority");
+        let space = Space::start(SpaceOptions {
+            name: "its1".to_owned(),
+            store: store.expect("a store"),
+            serving_ca_pem: authority.certificate_pem(),
+            client_ca: authority,
+            service_account_key: ServiceAccountKey::generate(),
+            public_url: "https://127.0.0.1:1/spaces/its1".to_owned(),
+            pod_logs: None,
+        })
+        .await
+        .expect("a space");
+        let its = Self {
+            space,
+            _folder: folder,
+            contexts: Vec::new(),
+            programs: tokio::task::LocalSet::new(),
+        };
+        for object in install::objects(&Default::default()) {
+            its.apply(&object).await;
+        }
+        its
+    }
+
+    /// The same with its hub running under these options.
+    pub async fn with_hub(options: hub::Options) -> Self {
+        let mut its = Self::start().await;
+        its.start_operator();
+        its.until("the hub's account has its rights", async |admin| {
+            let name = names::hub_cluster_role(names::CLUSTER_MANAGER);
+            let role = kube::core::GroupVersionKind::gvk(
+                "rbac.authorization.k8s.io",
+                "v1",
+                "ClusterRoleBinding",
+            );
+            let resource = kube::core::ApiResource::from_gvk(&role);
+            let api: Api<kube::core::DynamicObject> = Api::all_with(admin.clone(), &resource);
+            api.get_opt(&name).await.expect("an answer").is_some()
+        })
+        .await;
+        its.start_hub(options);
+        its
+    }
+
+    /// Starts the operator under its account.
+    pub fn start_operator(&mut self) {
+        let user = account(namespaces::OPERATOR, names::CLUSTER_MANAGER);
+        let context = self.context(user, Component::ClusterManager);
+        self.programs.spawn_local(async move {
+            let Ok(()) = operator::run(Default::default(), context).await;
+        });
+    }
+
+    /// Starts the hub under its account.
+    pub fn start_hub(&mut self, options: hub::Options) {
+        let user = account(namespaces::HUB, names::HUB_SERVICE_ACCOUNT);
+        let context = self.context(user, Component::Hub);
+        self.programs.spawn_local(async move {
+            hub::run(options, context).await.expect("valid options");
+        });
+    }
+
+    fn context(&mut self, user: UserInfo, component: Component) -> Context {
+        let context = Context::new(self.client(user), namespaces::HUB, component.as_str());
+        self.contexts.push(context.clone());
+        context
+    }
+
+    /// A client acting as this user.
+    pub fn client(&self, user: UserInfo) -> Client {
+        Client::new(self.space.service_as(user), "default")
+    }
+
+    /// A client that may do everything.
+    pub fn admin(&self) -> Client {
+        self.client(UserInfo {
+            name: "admin".to_owned(),
+            groups: vec![
+                "system:masters".to_owned(),
+                "system:authenticated".to_owned(),
+            ],
+            ..UserInfo::default()
+        })
+    }
+
+    /// A client with bootstrap credentials.
+    pub fn newcomer(&self) -> Client {
+        self.client(account(
+            namespaces::OPERATOR,
+            names::BOOTSTRAP_SERVICE_ACCOUNT,
+        ))
+    }
+
+    /// A client with an agent's certificate.
+    pub fn agent(&self, agent: &AgentIdentity) -> Client {
+        let [own, all] = agent.organizations();
+        self.client(UserInfo {
+            name: agent.common_name(),
+            groups: vec![own, all, "system:authenticated".to_owned()],
+            ..UserInfo::default()
+        })
+    }
+
+    /// Applies an object as the administrator.
+    pub async fn apply(&self, object: &Value) {
+        let admin = self.admin();
+        // A definition is served a moment after it is stored.
+        let apply = async {
+            loop {
+                match apply::ensure(&admin, "test", object).await {
+                    Err(apply::ApplyError::Refused { trouble, .. }) if trouble.is_not_found() => {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    other => return other.expect("applied"),
+                }
+            }
+        };
+        let applied = tokio::time::timeout(WAIT_MAX, apply).await;
+        applied.expect("the object's kind is served");
+    }
+
+    /// Runs hub and operator until `reached`, which is asked again and again.
+    pub async fn until(&self, what: &str, mut reached: impl AsyncFnMut(&Client) -> bool) {
+        let admin = self.admin();
+        let wait = async {
+            while !reached(&admin).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let wait = tokio::time::timeout(WAIT_MAX, wait);
+        let waited = self.programs.run_until(wait).await;
+        assert!(waited.is_ok(), "waited {WAIT_MAX:?} until {what}");
+    }
+
+    /// Runs hub and operator until an inventory object is as asked.
+    pub async fn until_cluster(
+        &self,
+        name: &str,
+        what: &str,
+        ask: impl Fn(&ManagedCluster) -> bool,
+    ) {
+        let what = format!("{name} {what}");
+        self.until(&what, async |admin| {
+            let api = Api::<ManagedCluster>::all(admin.clone());
+            let object = api.get_opt(name).await.expect("an answer");
+            object.is_some_and(|object| ask(&object))
+        })
+        .await;
+    }
+
+    /// Runs hub and operator while something else is done.
+    pub async fn meanwhile<T>(&self, work: impl Future<Output = T>) -> T {
+        self.programs.run_until(work).await
+    }
+
+    /// Creates an inventory object as a new agent does.
+    pub async fn announce(&self, cluster: &str) {
+        let api = Api::<ManagedCluster>::all(self.newcomer());
+        let object = ManagedCluster::new(cluster, ManagedClusterSpec::default());
+        api.create(&PostParams::default(), &object)
+            .await
+            .expect("announced");
+    }
+
+    /// Accepts an inventory object as the administrator does, or takes that back.
+    pub async fn accept(&self, cluster: &str, accepted: bool) {
+        let patch = Patch::Merge(json!({"spec": {"hubAcceptsClient": accepted}}));
+        let api = Api::<ManagedCluster>::all(self.admin());
+        let patched = api.patch(cluster, &PatchParams::default(), &patch).await;
+        patched.expect("patched");
+    }
+
+    /// Registers a WEC from nothing, and returns once its agent has its rights.
+    pub async fn register(&self, cluster: &str, name: &str) -> AgentIdentity {
+        let agent = agent(cluster, name);
+        self.announce(cluster).await;
+        let request = request(&self.newcomer(), &agent).await;
+        approve(&self.admin(), &request).await;
+        self.accept(cluster, true).await;
+        let client = self.agent(&agent);
+        self.until(&format!("{agent} may work"), async |_| {
+            may_renew_lease(&client, cluster).await && may_see_itself(&client, cluster).await
+        })
+        .await;
+        agent
+    }
+}
+
+impl Drop for Its {
+    fn drop(&mut self) {
+        for context in &self.contexts {
+            context.shutdown.cancel();
+        }
+        self.space.stopping().cancel();
+    }
+}
+
+/// A service account as the API server knows it.
+pub fn account(namespace: &str, name: &str) -> UserInfo {
+    UserInfo {
+        name: format!("system:serviceaccount:{namespace}:{name}"),
+        groups: vec![
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated".to_owned(),
+        ],
+        ..UserInfo::default()
+    }
+}
+
+/// An agent's identity.
+pub fn agent(cluster: &str, name: &str) -> AgentIdentity {
+    AgentIdentity::new(cluster.parse().expect("a cluster name"), name).expect("an agent name")
+}
+
+/// Sends a certificate signing request as agents do; returns its name.
+pub async fn request(client: &Client, agent: &AgentIdentity) -> String {
+    let subject = Subject::new(agent.common_name(), agent.organizations());
+    let pem = CertificateRequest::new(&Key::generate(), &subject).expect("a request");
+    let object: CertificateSigningRequest = serde_json::from_value(json!({
+        "metadata": {
+            "generateName": names::csr_name_prefix(&agent.cluster),
+            "labels": {labels::CLUSTER_NAME: agent.cluster.as_str()},
+        },
+        "spec": {
+            "signerName": names::CLIENT_SIGNER,
+            "request": ByteString(pem.into_bytes()),
+            "usages": ["digital signature", "key encipherment", "client auth"],
+        },
+    }))
+    .expect("a CertificateSigningRequest");
+    let api = Api::<CertificateSigningRequest>::all(client.clone());
+    let created = api.create(&PostParams::default(), &object).await;
+    created.expect("requested").name_any()
+}
+
+/// Approves a request as `clusteradm accept` does.
+pub async fn approve(admin: &Client, name: &str) {
+    let api = Api::<CertificateSigningRequest>::all(admin.clone());
+    let mut object = api.get(name).await.expect("the request");
+    let condition = json!({"type": "Approved", "status": "True", "reason": "Test"});
+    let status = object.status.get_or_insert_default();
+    let conditions = status.conditions.get_or_insert_default();
+    conditions.push(serde_json::from_value(condition).expect("a condition"));
+    let parameters = PostParams::default();
+    let approved = api
+        .replace_subresource("approval", name, &parameters, &object)
+        .await;
+    approved.expect("approved");
+}
+
+/// The conditions of a request: type, reason and message.
+pub async fn verdicts(admin: &Client, name: &str) -> Vec<(String, String, String)> {
+    let api = Api::<CertificateSigningRequest>::all(admin.clone());
+    let status = api
+        .get(name)
+        .await
+        .expect("the request")
+        .status
+        .unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default().into_iter();
+    let text = Option::unwrap_or_default;
+    conditions
+        .map(|c| (c.type_, text(c.reason), text(c.message)))
+        .collect()
+}
+
+/// Whether a client may write the lease of a WEC; it writes the current time.
+pub async fn may_renew_lease(client: &Client, cluster: &str) -> bool {
+    renew_lease(client, cluster, Timestamp::now()).await
+}
+
+/// Writes a time into the lease of a WEC, as agents do; returns whether that was allowed.
+pub async fn renew_lease(client: &Client, cluster: &str, time: Timestamp) -> bool {
+    use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
+    let api = Api::<Lease>::namespaced(client.clone(), cluster);
+    let Ok(mut lease) = api.get(names::LEASE).await else {
+        return false;
+    };
+    let renewed = serde_json::from_value(json!(format!("{time:.6}"))).expect("a time");
+    lease.spec.get_or_insert_default().renew_time = Some(renewed);
+    api.replace(names::LEASE, &PostParams::default(), &lease)
+        .await
+        .is_ok()
+}
+
+/// Whether a client may read the inventory object of a WEC.
+pub async fn may_see_itself(client: &Client, cluster: &str) -> bool {
+    Api::<ManagedCluster>::all(client.clone())
+        .get(cluster)
+        .await
+        .is_ok()
+}
+
+/// Whether an inventory object has a condition of this type, state and reason.
+pub fn says(object: &ManagedCluster, type_: &str, status: &str, reason: &str) -> bool {
+    conditions::find(&object.status.conditions, type_)
+        .is_some_and(|condition| condition.status == status && condition.reason == reason)
+}
