@@ -1,0 +1,32 @@
+//! The agent against whole spaces: a hub with the real hub controllers behind real TLS, and a WEC
+//! in which the agent has no rights but those its operator gives it.
+
+mod hub;
+mod operator;
+mod registration;
+mod wec;
+mod works;
+
+use std::time::Duration;
+use std::time::Instant;
+
+/// Longest wait for anything. Everything here takes milliseconds on an idle machine.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often a wait looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Waits until `find` finds something; fails the test, naming `what`, when it never does.
+async fn until<T>(what: &str, mut find: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = find().await {
+            return found;
+        }
+        assert!(
+            start.elapsed() < WAIT_MAX,
+            "waited {WAIT_MAX:?} for: {what}"
+        );
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

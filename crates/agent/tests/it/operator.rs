@@ -1,0 +1,160 @@
+//! The operator: what it makes of a Klusterlet, and how it takes it away.
+
+use crate::hub::Hub;
+use crate::until;
+use crate::wec::Wec;
+use hyades_agent::install::Mode;
+use hyades_api::conditions;
+use hyades_api::conditions::klusterlet as known;
+use hyades_api::names;
+use hyades_api::names::namespaces;
+use hyades_api::operator::Klusterlet;
+use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
+use hyades_runtime::k8s_openapi::api::rbac::v1::ClusterRole;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::api::DeleteParams;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
+use serde_json::json;
+use std::time::Duration;
+use tokio::task::LocalSet;
+
+async fn until_reason(wec: &Wec, kind: &str, reason: &str) -> Klusterlet {
+    until(
+        &format!("the Klusterlet says {kind}: {reason}"),
+        async || {
+            let klusterlet = wec.klusterlet().await;
+            let found = conditions::find(&klusterlet.status.conditions, kind)?.reason == reason;
+            found.then_some(klusterlet)
+        },
+    )
+    .await
+}
+
+async fn until_namespace(wec: &Wec, name: &str, exists: bool) {
+    let api: Api<Namespace> = Api::all(wec.client.clone());
+    until(&format!("namespace {name} exists: {exists}"), async || {
+        (api.get_opt(name).await.expect("an answer").is_some() == exists).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_work_agent_gets_its_pods_with_the_credentials() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(false).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", Mode::Default).await;
+            wec.start_operator();
+            assert_eq!(wec.deployment("klusterlet-registration-agent").await.spec.replicas, Some(1));
+            assert_eq!(wec.deployment("klusterlet-work-agent").await.spec.replicas, Some(0));
+            let told = until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+            assert_eq!(told.metadata.generation, Some(told.status.observed_generation));
+            until_reason(&wec, known::HUB_CONNECTION_DEGRADED, "BootstrapSecretFunctional,HubKubeConfigSecretMissing").await;
+
+            let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": names::HUB_KUBECONFIG_SECRET}});
+            let parameters = PatchParams::apply("test");
+            secrets.patch(names::HUB_KUBECONFIG_SECRET, &parameters, &Patch::Apply(secret)).await.expect("a Secret");
+            until("the work agent has a pod", async || {
+                (wec.deployment("klusterlet-work-agent").await.spec.replicas == Some(1)).then_some(())
+            })
+            .await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn deleting_the_agents_namespace_uninstalls_the_agent_until_it_joins_again() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(false).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", Mode::Singleton).await;
+            wec.start_operator();
+            until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+            let api: Api<Namespace> = Api::all(wec.client.clone());
+            for name in [namespaces::AGENT, namespaces::AGENT_ADDON] {
+                api.delete(name, &DeleteParams::default())
+                    .await
+                    .expect("deleted");
+                until_namespace(&wec, name, false).await;
+            }
+            until_reason(&wec, known::APPLIED, "AgentNamespaceDeleted").await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            until_namespace(&wec, namespaces::AGENT, false).await;
+
+            wec.join(&hub, "cluster1", Mode::Singleton).await;
+            wec.deployment("klusterlet-agent").await;
+            until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_deleted_klusterlet_goes_with_everything_made_for_it() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(false).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", Mode::Default).await;
+            wec.start_operator();
+            until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+            let api: Api<Klusterlet> = Api::all(wec.client.clone());
+            api.delete(names::KLUSTERLET, &DeleteParams::default())
+                .await
+                .expect("deleted");
+            until("the Klusterlet is gone", async || {
+                api.get_opt(names::KLUSTERLET)
+                    .await
+                    .expect("an answer")
+                    .is_none()
+                    .then_some(())
+            })
+            .await;
+            until_namespace(&wec, namespaces::AGENT, false).await;
+            until_namespace(&wec, namespaces::AGENT_ADDON, false).await;
+            let roles: Api<ClusterRole> = Api::all(wec.client.clone());
+            let left = roles.list(&Default::default()).await.expect("roles").items;
+            let left: Vec<_> = left
+                .into_iter()
+                .filter_map(|role| role.metadata.name)
+                .collect();
+            assert!(
+                !left
+                    .iter()
+                    .any(|name| name.starts_with("open-cluster-management:")),
+                "{left:?}"
+            );
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_mode_that_cannot_be_had_is_refused_in_the_status() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(false).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", Mode::Singleton).await;
+            let api: Api<Klusterlet> = Api::all(wec.client.clone());
+            let patch = Patch::Merge(json!({"spec": {"deployOption": {"mode": "Hosted"}}}));
+            api.patch(names::KLUSTERLET, &PatchParams::default(), &patch)
+                .await
+                .expect("patched");
+            wec.start_operator();
+            let told = until_reason(&wec, known::APPLIED, "KlusterletApplyFailed").await;
+            let condition =
+                conditions::find(&told.status.conditions, known::APPLIED).expect("a condition");
+            assert!(
+                condition
+                    .message
+                    .contains("runs in the cluster it works for"),
+                "{}",
+                condition.message
+            );
+        })
+        .await;
+}

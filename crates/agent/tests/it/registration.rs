@@ -1,0 +1,160 @@
+//! From a bootstrap token to Joined and Available, and what stands in the way.
+
+use crate::hub::Hub;
+use crate::until;
+use crate::wec::Wec;
+use hyades_agent::credentials::keys;
+use hyades_api::conditions;
+use hyades_api::conditions::managed_cluster as known;
+use hyades_api::names;
+use hyades_api::names::namespaces;
+use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
+use hyades_runtime::k8s_openapi::api::core::v1::Event;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::DeleteParams;
+use std::time::Instant;
+use tokio::task::LocalSet;
+
+pub async fn until_available(hub: &Hub, cluster: &str) {
+    until(&format!("{cluster} is Joined and Available"), async || {
+        let cluster = hub.clusters().get_opt(cluster).await.expect("an answer")?;
+        let all = &cluster.status.conditions;
+        (conditions::is_true(all, known::JOINED) && conditions::is_true(all, known::AVAILABLE))
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_registers_under_nothing_but_the_rights_its_operator_gives_it() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(true).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", hyades_agent::install::Mode::Singleton)
+                .await;
+            wec.start_operator();
+            wec.deployment("klusterlet-agent").await;
+            let start = Instant::now();
+            wec.start_agent().await;
+            until_available(&hub, "cluster1").await;
+            println!("agent start to Joined and Available: {:?}", start.elapsed());
+
+            let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+            let secret = secrets
+                .get(names::HUB_KUBECONFIG_SECRET)
+                .await
+                .expect("credentials");
+            let data = secret.data.expect("data");
+            let present: Vec<_> = data.keys().map(String::as_str).collect();
+            assert_eq!(
+                present,
+                [
+                    keys::AGENT_NAME,
+                    keys::CLUSTER_NAME,
+                    keys::KUBECONFIG,
+                    keys::CERTIFICATE,
+                    keys::KEY
+                ]
+            );
+            let uid = wec.klusterlet().await.uid().expect("a uid");
+            assert_eq!(data[keys::AGENT_NAME].0, uid.as_bytes());
+
+            let leases: Api<Lease> = Api::namespaced(hub.client.clone(), "cluster1");
+            until("the lease is renewed", async || {
+                let lease = leases.get_opt(names::LEASE).await.expect("an answer")?;
+                lease.spec?.renew_time
+            })
+            .await;
+            let cluster = hub
+                .clusters()
+                .get("cluster1")
+                .await
+                .expect("the inventory object");
+            assert!(
+                cluster.status.version.kubernetes.starts_with("v1."),
+                "{:?}",
+                cluster.status.version
+            );
+            let requests = hub.requests().await;
+            assert_eq!(requests.len(), 1);
+            assert_eq!(requests[0].spec.expiration_seconds, Some(31_536_000));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_agent_waits_to_be_accepted_and_comes_back_after_it_lost_its_credentials() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(false).await;
+            let wec = Wec::start("cluster1").await;
+            wec.run(&hub, "cluster1").await;
+            until("a pending request", async || hub.requests().await.pop()).await;
+            until("the inventory object", async || {
+                hub.clusters().get_opt("cluster1").await.expect("an answer")
+            })
+            .await;
+            hub.accept("cluster1").await;
+            until_available(&hub, "cluster1").await;
+
+            let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+            let name = names::HUB_KUBECONFIG_SECRET;
+            let before = secrets.get(name).await.expect("credentials");
+            secrets
+                .delete(name, &DeleteParams::default())
+                .await
+                .expect("deleted");
+            until("a second request", async || {
+                (hub.requests().await.len() == 2).then_some(())
+            })
+            .await;
+            hub.accept("cluster1").await;
+            let after = until("new credentials", async || {
+                secrets.get_opt(name).await.expect("an answer")
+            })
+            .await;
+            let of = |secret: &Secret, key: &str| secret.data.clone().expect("data")[key].clone();
+            assert_ne!(
+                of(&before, keys::CERTIFICATE),
+                of(&after, keys::CERTIFICATE)
+            );
+            assert_eq!(
+                of(&before, keys::AGENT_NAME),
+                of(&after, keys::AGENT_NAME),
+                "the name is kept"
+            );
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_denial_is_told_where_people_look_for_it() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(false).await;
+            let wec = Wec::start("cluster1").await;
+            wec.run(&hub, "cluster1").await;
+            let request = until("a pending request", async || hub.requests().await.pop()).await;
+            hub.judge(request, "Denied").await;
+            let events: Api<Event> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+            let message = until("an Event about the denial", async || {
+                let all = events.list(&Default::default()).await.expect("events");
+                let found = all
+                    .items
+                    .into_iter()
+                    .find(|event| event.reason.as_deref() == Some("CertificateRequestDenied"));
+                found?.message
+            })
+            .await;
+            assert!(message.contains("Test: a test says so"), "{message}");
+            assert_eq!(
+                hub.requests().await.len(),
+                1,
+                "a denied agent does not ask again at once"
+            );
+        })
+        .await;
+}

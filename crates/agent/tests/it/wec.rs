@@ -1,0 +1,141 @@
+//! A WEC: a space in process, joined as `clusteradm join` does it.
+
+use crate::hub::Hub;
+use crate::hub::admin;
+use crate::hub::authority;
+use crate::hub::start_space;
+use crate::until;
+use hyades_agent::install;
+use hyades_agent::install::InstallOptions;
+use hyades_agent::install::Mode;
+use hyades_agent::operator;
+use hyades_agent::options::KlusterletAgentOptions;
+use hyades_agent::singleton;
+use hyades_api::names;
+use hyades_api::names::namespaces;
+use hyades_api::operator::Klusterlet;
+use hyades_runtime::CancellationToken;
+use hyades_runtime::Context;
+use hyades_runtime::apply;
+use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Client;
+use hyades_space::Space;
+use hyades_space::identity::UserInfo;
+use tempfile::TempDir;
+
+/// A WEC whose programs run until it is dropped.
+pub struct Wec {
+    pub client: Client,
+    space: Space,
+    stop: CancellationToken,
+    _folder: TempDir,
+}
+
+impl Drop for Wec {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+#[derive(clap::Parser)]
+struct Command {
+    #[command(flatten)]
+    options: KlusterletAgentOptions,
+}
+
+impl Wec {
+    pub async fn start(name: &str) -> Self {
+        let clients = authority(name);
+        let pem = clients.certificate_pem();
+        let (space, folder) = start_space(name, clients, pem, "https://localhost/spaces/wec").await;
+        let client = Client::new(space.service_as(admin()), "default");
+        Self {
+            client,
+            space,
+            stop: CancellationToken::new(),
+            _folder: folder,
+        }
+    }
+
+    /// Applies what `clusteradm join` applies.
+    pub async fn join(&self, hub: &Hub, cluster: &str, mode: Mode) {
+        let kubeconfig = hub.bootstrap_kubeconfig().await;
+        let name = cluster.parse().expect("a cluster name");
+        let options = InstallOptions {
+            mode,
+            ..InstallOptions::new(name, kubeconfig)
+        };
+        for object in install::objects(&options) {
+            until(
+                &format!(
+                    "{} {} is applied",
+                    object["kind"], object["metadata"]["name"]
+                ),
+                async || {
+                    // The definition is served a moment after it is made.
+                    apply::ensure(&self.client, "clusteradm", &object)
+                        .await
+                        .ok()
+                },
+            )
+            .await;
+        }
+    }
+
+    fn context(&self, namespace: &str, account: &str) -> Context {
+        let user = UserInfo {
+            name: format!("system:serviceaccount:{namespace}:{account}"),
+            groups: vec![
+                "system:serviceaccounts".to_owned(),
+                format!("system:serviceaccounts:{namespace}"),
+                "system:authenticated".to_owned(),
+            ],
+            ..UserInfo::default()
+        };
+        let client = Client::new(self.space.service_as(user), namespace);
+        Context {
+            shutdown: self.stop.clone(),
+            ..Context::new(client, namespace, account)
+        }
+    }
+
+    /// Starts the operator under its own account.
+    pub fn start_operator(&self) {
+        let context = self.context(namespaces::OPERATOR, names::KLUSTERLET);
+        tokio::spawn(operator::run(Default::default(), context));
+    }
+
+    /// Starts the agent as the operator's Deployment says, under its account.
+    pub async fn start_agent(&self) {
+        let deployment = self.deployment("klusterlet-agent").await;
+        let container = &deployment.spec.template.spec.expect("a pod").containers[0];
+        let flags = container.args.clone().unwrap_or_default();
+        let options = <Command as clap::Parser>::parse_from(flags.into_iter().skip(1)).options;
+        let context = self.context(namespaces::AGENT, "klusterlet-work-sa");
+        tokio::task::spawn_local(async move {
+            singleton::run(options, context).await.expect("valid flags")
+        });
+    }
+
+    /// The Deployment of that name, once the operator made it.
+    pub async fn deployment(&self, name: &str) -> Deployment {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespaces::AGENT);
+        until(&format!("Deployment {name}"), async || {
+            api.get_opt(name).await.expect("an answer")
+        })
+        .await
+    }
+
+    pub async fn klusterlet(&self) -> Klusterlet {
+        let api: Api<Klusterlet> = Api::all(self.client.clone());
+        api.get(names::KLUSTERLET).await.expect("a Klusterlet")
+    }
+
+    /// Joins, and runs operator and agent.
+    pub async fn run(&self, hub: &Hub, cluster: &str) {
+        self.join(hub, cluster, Mode::Singleton).await;
+        self.start_operator();
+        self.start_agent().await;
+    }
+}

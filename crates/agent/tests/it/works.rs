@@ -1,0 +1,268 @@
+//! Works: from the mailbox to the WEC and back.
+
+use crate::hub::Hub;
+use crate::registration::until_available;
+use crate::until;
+use crate::wec::Wec;
+use hyades_api::conditions;
+use hyades_api::conditions::work as known;
+use hyades_api::work::AppliedManifestWork;
+use hyades_api::work::ManifestWork;
+use hyades_runtime::k8s_openapi::api::core::v1::ConfigMap;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::api::DeleteParams;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
+use hyades_runtime::kube::api::PostParams;
+use serde_json::Value;
+use serde_json::json;
+use std::time::Duration;
+use std::time::Instant;
+use tokio::task::LocalSet;
+
+fn config_map(name: &str, value: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "default"}, "data": {"a": value},
+    })
+}
+
+fn work(name: &str, spec: Value) -> ManifestWork {
+    serde_json::from_value(
+        json!({"metadata": {"name": name, "namespace": "cluster1"}, "spec": spec}),
+    )
+    .expect("a work")
+}
+
+struct Scene {
+    works: Api<ManifestWork>,
+    maps: Api<ConfigMap>,
+    applied: Api<AppliedManifestWork>,
+    _hub: Hub,
+    _wec: Wec,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let hub = Hub::start(true).await;
+        let wec = Wec::start("cluster1").await;
+        wec.run(&hub, "cluster1").await;
+        until_available(&hub, "cluster1").await;
+        Self {
+            works: Api::namespaced(hub.client.clone(), "cluster1"),
+            maps: Api::namespaced(wec.client.clone(), "default"),
+            applied: Api::all(wec.client.clone()),
+            _hub: hub,
+            _wec: wec,
+        }
+    }
+
+    async fn create(&self, work: &ManifestWork) {
+        self.works
+            .create(&PostParams::default(), work)
+            .await
+            .expect("a work");
+    }
+
+    async fn replace_manifests(&self, name: &str, manifests: Value) {
+        let patch = Patch::Merge(json!({"spec": {"workload": {"manifests": manifests}}}));
+        self.works
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .expect("an edit");
+    }
+
+    async fn until_map(&self, name: &str, value: Option<&str>) {
+        until(&format!("ConfigMap {name} is {value:?}"), async || {
+            let map = self.maps.get_opt(name).await.expect("an answer");
+            let found = map.and_then(|map| map.data?.get("a").cloned());
+            (found.as_deref() == value).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the work says so about its present generation.
+    async fn until_told(&self, name: &str, kind: &str, status: &str) -> ManifestWork {
+        until(&format!("work {name} says {kind}={status}"), async || {
+            let work = self.works.get_opt(name).await.expect("an answer")?;
+            let condition = conditions::find(&work.status.conditions, kind)?;
+            let current = condition.observed_generation == work.metadata.generation;
+            (condition.status == status && current).then_some(work.clone())
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn a_work_is_applied_follows_its_edits_and_goes_with_its_objects() {
+    LocalSet::new()
+        .run_until(async {
+            let scene = Scene::start().await;
+            let start = Instant::now();
+            let manifests = json!([config_map("go", "1"), config_map("stay", "1")]);
+            scene
+                .create(&work(
+                    "hello",
+                    json!({"workload": {"manifests": manifests}}),
+                ))
+                .await;
+            scene.until_map("go", Some("1")).await;
+            println!("work created to object on the WEC: {:?}", start.elapsed());
+            let told = scene.until_told("hello", known::AVAILABLE, "True").await;
+            println!(
+                "work created to Available on the hub: {:?}",
+                start.elapsed()
+            );
+            assert!(conditions::is_true(&told.status.conditions, known::APPLIED));
+            assert_eq!(told.status.resource_status.manifests.len(), 2);
+            assert_eq!(
+                told.status.resource_status.manifests[1]
+                    .resource_meta
+                    .resource,
+                "configmaps"
+            );
+            let records = scene
+                .applied
+                .list(&Default::default())
+                .await
+                .expect("records")
+                .items;
+            assert_eq!(records.len(), 1);
+            assert_eq!(records[0].spec.manifest_work_name, "hello");
+
+            scene
+                .replace_manifests(
+                    "hello",
+                    json!([config_map("stay", "2"), config_map("new", "1")]),
+                )
+                .await;
+            scene.until_map("stay", Some("2")).await;
+            scene.until_map("new", Some("1")).await;
+            scene.until_map("go", None).await;
+            scene.until_told("hello", known::APPLIED, "True").await;
+
+            scene
+                .works
+                .delete("hello", &DeleteParams::default())
+                .await
+                .expect("deleted");
+            until("the work is gone", async || {
+                scene
+                    .works
+                    .get_opt("hello")
+                    .await
+                    .expect("an answer")
+                    .is_none()
+                    .then_some(())
+            })
+            .await;
+            scene.until_map("stay", None).await;
+            scene.until_map("new", None).await;
+            assert!(
+                scene
+                    .applied
+                    .list(&Default::default())
+                    .await
+                    .expect("records")
+                    .items
+                    .is_empty()
+            );
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn strategies_orphans_and_feedback_do_as_the_work_says() {
+    LocalSet::new()
+        .run_until(async {
+            let scene = Scene::start().await;
+            let named = |name: &str| json!({"resource": "configmaps", "namespace": "default", "name": name});
+            let applied = json!({"type": "ServerSideApply", "serverSideApply": {"fieldManager": "work-agent-x"}});
+            scene
+                .create(&work("mixed", json!({
+                    "workload": {"manifests": [config_map("once", "1"), config_map("ssa", "1"), config_map("look", "1"), config_map("kept", "1")]},
+                    "deleteOption": {"propagationPolicy": "SelectivelyOrphan", "selectivelyOrphans": {"orphaningRules": [named("kept")]}},
+                    "manifestConfigs": [
+                        {"resourceIdentifier": named("once"), "updateStrategy": {"type": "CreateOnly"}},
+                        {"resourceIdentifier": named("ssa"), "updateStrategy": applied,
+                         "feedbackRules": [{"type": "JSONPaths", "jsonPaths": [{"name": "a", "path": ".data.a"}]}]},
+                        {"resourceIdentifier": named("look"), "updateStrategy": {"type": "ReadOnly"}},
+                    ],
+                })))
+                .await;
+            let told = scene.until_told("mixed", known::AVAILABLE, "False").await;
+            assert!(conditions::is_true(&told.status.conditions, known::APPLIED));
+            let missing: Vec<bool> = told
+                .status
+                .resource_status
+                .manifests
+                .iter()
+                .map(|manifest| conditions::is_false(&manifest.conditions, known::AVAILABLE))
+                .collect();
+            assert_eq!(missing, [false, false, true, false], "what is only looked at is not made");
+            let fed_back = &told.status.resource_status.manifests[1].status_feedback.values[0];
+            assert_eq!(fed_back.field_value.string.as_deref(), Some("1"));
+            let manifests = json!([config_map("once", "2"), config_map("ssa", "2"), config_map("kept", "2")]);
+            scene.replace_manifests("mixed", manifests).await;
+            scene.until_map("ssa", Some("2")).await;
+            scene.until_map("kept", Some("2")).await;
+            scene.until_told("mixed", known::AVAILABLE, "True").await;
+            scene.until_map("once", Some("1")).await;
+
+            scene.works.delete("mixed", &DeleteParams::default()).await.expect("deleted");
+            scene.until_map("ssa", None).await;
+            scene.until_map("once", None).await;
+            until("the work is gone", async || {
+                scene.works.get_opt("mixed").await.expect("an answer").is_none().then_some(())
+            })
+            .await;
+            scene.until_map("kept", Some("2")).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_applied_is_told_and_does_not_stop_the_rest() {
+    LocalSet::new()
+        .run_until(async {
+            let scene = Scene::start().await;
+            let unknown = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "default"}});
+            let spec = json!({"workload": {"manifests": [unknown, config_map("fine", "1")]}});
+            scene.create(&work("broken", spec)).await;
+            let told = scene.until_told("broken", known::APPLIED, "False").await;
+            scene.until_map("fine", Some("1")).await;
+            let condition = &told.status.resource_status.manifests[0].conditions[0];
+            assert_eq!(condition.message, "Failed to apply manifest: no matches for kind \"Widget\" in version \"example.com/v1\"");
+
+            let executor = json!({"subject": {"type": "ServiceAccount", "serviceAccount": {"namespace": "default", "name": "x"}}});
+            let spec = json!({"workload": {"manifests": [config_map("never", "1")]}, "executor": executor});
+            scene.create(&work("executed", spec)).await;
+            let told = scene.until_told("executed", known::APPLIED, "False").await;
+            let message = &told.status.resource_status.manifests[0].conditions[0].message;
+            assert!(message.contains("spec.executor is not supported"), "{message}");
+            scene.until_map("never", None).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_has_nothing_to_do_writes_nothing() {
+    LocalSet::new()
+        .run_until(async {
+            let scene = Scene::start().await;
+            scene
+                .create(&work(
+                    "still",
+                    json!({"workload": {"manifests": [config_map("a", "1")]}}),
+                ))
+                .await;
+            let settled = scene.until_told("still", known::AVAILABLE, "True").await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let later = scene.works.get("still").await.expect("the work");
+            assert_eq!(
+                later.metadata.resource_version,
+                settled.metadata.resource_version
+            );
+        })
+        .await;
+}
