@@ -1,6 +1,7 @@
 //! `metadata.managedFields`: who owns which fields.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use serde_json::Map;
@@ -271,9 +272,9 @@ fn write_entry(entry: &Entry) -> Value {
     Value::Object(out)
 }
 
-/// Takes away what nobody ever owns: what the server sets, and what names the object.
-pub(super) fn strip(fields: &FieldSet) -> FieldSet {
-    fields.difference(&FieldSet::of_fields(&[
+/// What nobody ever owns: what the server sets, and what names the object.
+static NEVER_OWNED: LazyLock<FieldSet> = LazyLock::new(|| {
+    FieldSet::of_fields(&[
         &["apiVersion"],
         &["kind"],
         &["metadata"],
@@ -286,5 +287,10 @@ pub(super) fn strip(fields: &FieldSet) -> FieldSet {
         &["metadata", "generation"],
         &["metadata", "managedFields"],
         &["metadata", "resourceVersion"],
-    ]))
+    ])
+});
+
+/// Takes away what nobody ever owns.
+pub(super) fn strip(fields: &FieldSet) -> FieldSet {
+    fields.difference(&NEVER_OWNED)
 }
