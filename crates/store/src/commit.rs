@@ -127,6 +127,7 @@ impl Committer {
             if is_last || self.must_write(&parts, Instant::now()) {
                 let written = self.write(&parts.events, is_last);
                 if let Err(reason) = written {
+                    let reason = format!("{reason}; it takes no writes until it is opened again");
                     let error = Error::Failed(reason.clone());
                     self.fail(reason);
                     parts.answer_all(&error);
@@ -238,7 +239,7 @@ impl Committer {
 
     /// Refuses all writes from now on.
     fn fail(&self, reason: String) {
-        tracing::error!(reason, "the store's disk failed; it takes no more writes");
+        tracing::error!(reason, "the store's file failed");
         let mut submission = lock(&self.shared.submission);
         let error = Error::Failed(reason.clone());
         if submission.status == Status::Open {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use futures::StreamExt;
 use hyades_host::Host;
 use hyades_host::HostOptions;
 use hyades_runtime::k8s_openapi::api::core::v1::ConfigMap;
@@ -12,6 +13,7 @@ use hyades_runtime::kube::Config;
 use hyades_runtime::kube::api::DeleteParams;
 use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::api::PostParams;
+use hyades_runtime::kube::api::WatchParams;
 use hyades_runtime::kube::config::KubeConfigOptions;
 use hyades_runtime::kube::config::Kubeconfig;
 
@@ -138,4 +140,24 @@ async fn cluster_info_tells_strangers_the_address_and_its_authority() {
     assert_eq!(cluster.server.as_deref(), Some(space.url.as_str()));
     assert_eq!(cluster.certificate_authority_pem(), Some(host.ca_pem()));
     host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_host_ends_watches_in_good_order() {
+    hyades_runtime::client::install_crypto();
+    let place = tempfile::tempdir().expect("a folder");
+    let host = start(place.path()).await;
+    host.create_space("its1").await.expect("made");
+    let its1 = client(place.path(), "its1").await;
+    let api: Api<Namespace> = Api::all(its1);
+    let watch = api
+        .watch(&WatchParams::default(), "0")
+        .await
+        .expect("a watch");
+    let mut watch = watch.boxed();
+    watch.next().await.expect("an event").expect("a namespace");
+    host.shutdown().await;
+    while let Some(event) = watch.next().await {
+        event.expect("no broken connection");
+    }
 }

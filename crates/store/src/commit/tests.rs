@@ -111,7 +111,10 @@ async fn a_failed_disk_makes_the_store_read_only_and_says_so() {
         .put("b", Absent, Synced, value)
         .await
         .expect_err("a full disk");
-    assert_eq!(error.to_string(), "the store's file failed: no space left");
+    assert_eq!(
+        error.to_string(),
+        "the store's file failed: no space left; it takes no writes until it is opened again"
+    );
     let error = store.put("c", Absent, Checkpointed, value).await;
     assert!(matches!(error, Err(Error::Failed(_))));
     assert_eq!(store.get("a"), Some(first));
