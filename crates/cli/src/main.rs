@@ -4,12 +4,15 @@
 //! argv[0] is clusteradm ─────────────┐
 //! hyades clusteradm … ───────────────┴▶ clusteradm   hubs, joins, acceptance on any cluster
 //! hyades component NAME … ───────────▶ component     what the pods of the image run
+//! hyades up, down, serve, space … ───▶ hyades        hosts and their spaces
 //! ```
 
 mod clusteradm;
 mod component;
 mod console;
+mod data_dir;
 mod hyades;
+mod progress;
 mod target;
 mod wait;
 

@@ -96,6 +96,17 @@ pub fn message(error: &clap::Error, path: &str) -> String {
     format!("{headline}\nRun '{path} --help' for usage.")
 }
 
+/// Reads the arguments of one command from words, the first of which is the command.
+///
+/// # Errors
+///
+/// Words that cannot be read.
+pub fn parse_args<A: clap::Args>(words: &[&str]) -> anyhow::Result<A> {
+    let command = A::augment_args(Command::new("clusteradm"));
+    let matches = command.try_get_matches_from(words)?;
+    Ok(A::from_arg_matches(&matches)?)
+}
+
 /// A flag of the form KEY=VALUE.
 ///
 /// # Errors

@@ -72,6 +72,17 @@ pub struct InitArgs {
     refused: RefusedInInit,
 }
 
+impl InitArgs {
+    /// The choices of a user who made none.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: the defaults are readable.
+    pub fn defaults() -> anyhow::Result<Self> {
+        super::flags::parse_args(&["init"])
+    }
+}
+
 /// Flags of upstream that cannot be had here; each is refused by name.
 #[derive(Debug, Clone, Default, clap::Args)]
 struct RefusedInInit {

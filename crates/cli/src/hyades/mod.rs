@@ -1,19 +1,32 @@
 //! `hyades`: serves spaces, and runs the components of its image.
+//!
+//! ```text
+//! up, serve ──▶ serving: host in this process, log, signals ──▶ up: spaces, registration
+//!     └─ --detach ─▶ detach: the same in the background
+//! down, space … ──▶ the running host, through its socket
+//! ```
+
+mod contexts;
+mod detach;
+mod registered;
+mod registration;
+mod serve;
+mod serving;
+mod spaces;
+mod up;
 
 use crate::component;
+use crate::console::Console;
+use crate::data_dir::DataDirArgs;
 use clap::Parser;
 use clap::Subcommand;
+use serving::HostArgs;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// A multi-cluster fabric in one binary.
 #[derive(Debug, Parser)]
-#[command(
-    name = "hyades",
-    version,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(name = "hyades", version, subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -21,6 +34,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve an ITS, a WDS and some WECs, all registered; goes on where it was stopped
+    Up(up::UpArgs),
+    /// Stop the host
+    Down {
+        #[command(flatten)]
+        data_dir: DataDirArgs,
+    },
+    /// Serve spaces, without the demonstration that 'up' makes
+    Serve(serve::ServeArgs),
+    /// Make, list and delete spaces of the running host
+    Space {
+        #[command(subcommand)]
+        command: spaces::SpaceCommand,
+    },
+    /// Register clusters with a hub; also this program under the name clusteradm
+    #[command(name = "clusteradm")]
+    Clusteradm,
     /// Run a component of the image hyades; what its pods do
     #[command(hide = true)]
     Component(component::ComponentArgs),
@@ -37,9 +67,42 @@ pub fn main(program: OsString, arguments: Vec<OsString>) -> ExitCode {
     };
     match cli.command {
         Command::Component(arguments) => component::main(arguments),
+        Command::Up(args) => conclude(host(&args.host, || up::run(&args))),
+        Command::Serve(args) => conclude(host(&args.host, || serve::run(&args))),
+        Command::Down { data_dir } => conclude(ask(spaces::down(&data_dir))),
+        Command::Space { command } => conclude(ask(spaces::run(&command))),
+        // The whole command line was taken before it came here.
+        Command::Clusteradm => ExitCode::SUCCESS,
         Command::Version => {
             crate::console::print(&format!("hyades v{}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Runs a host in this process or, with `--detach`, in another.
+fn host(args: &HostArgs, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if args.detach {
+        return detach::run(args);
+    }
+    detach::leave_session(args)?;
+    run().inspect_err(|error| detach::announce_failure(args, error))
+}
+
+/// Runs a short command on a runtime of its own.
+fn ask(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(command)
+}
+
+fn conclude(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Console::Terminal.warn(format!("Error: {error:#}"));
+            ExitCode::FAILURE
         }
     }
 }

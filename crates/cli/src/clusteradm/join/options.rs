@@ -2,6 +2,7 @@
 
 use crate::clusteradm::choices::Choices;
 use crate::clusteradm::choices::read_limited;
+use crate::clusteradm::flags::parse_args;
 use crate::clusteradm::flags::parse_pair;
 use anyhow::Context;
 use anyhow::bail;
@@ -73,6 +74,19 @@ pub struct JoinArgs {
     pub choices: Choices,
     #[command(flatten)]
     refused: RefusedInJoin,
+}
+
+impl JoinArgs {
+    /// What a user gives who joins a small cluster of this machine: one process for the agent.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: the words are readable.
+    pub fn for_cluster(name: &str, token: &str, hub: &str) -> anyhow::Result<Self> {
+        let (token, hub) = (format!("--hub-token={token}"), format!("--hub-apiserver={hub}"));
+        let name = format!("--cluster-name={name}");
+        parse_args(&["join", &token, &hub, &name, "--singleton"])
+    }
 }
 
 /// Flags of upstream that cannot be had here; each is refused by name.

@@ -1,0 +1,256 @@
+//! Registering WECs of this host with its ITS: `clusteradm`'s own functions, and waits between.
+
+use crate::clusteradm::accept;
+use crate::clusteradm::init;
+use crate::clusteradm::init::InitArgs;
+use crate::clusteradm::join;
+use crate::clusteradm::join::JoinArgs;
+use crate::clusteradm::pods;
+use crate::clusteradm::session::Session;
+use crate::clusteradm::token;
+use crate::clusteradm::token::TokenKind;
+use crate::console::Console;
+use crate::target::Target;
+use crate::wait;
+use crate::wait::Look;
+use anyhow::Context;
+use hyades_api::cluster::ManagedCluster;
+use hyades_api::conditions;
+use hyades_api::names;
+use hyades_api::names::labels;
+use hyades_api::names::namespaces;
+use hyades_api::operator::ClusterManager;
+use hyades_host::Host;
+use hyades_runtime::Trouble;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
+use hyades_runtime::k8s_openapi::api::core::v1::Pod;
+use hyades_runtime::kube;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::api::ListParams;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// A session of clusteradm in a space of this host.
+///
+/// # Errors
+///
+/// No such space.
+pub async fn session(host: &Host, space: &str, timeout: Duration) -> anyhow::Result<Session> {
+    let kubeconfig = host.kubeconfig(space).await?;
+    let text = kubeconfig.to_yaml().context("write a kubeconfig as YAML")?;
+    let origin = format!("the kubeconfig of space {space}");
+    Ok(Session {
+        header: "clusteradm".to_owned(),
+        target: Target::of_text(&text, &origin).await?,
+        dry_run: false,
+        timeout,
+        console: Console::Silent,
+    })
+}
+
+/// Installs the agent in a WEC, as `clusteradm join --singleton` does.
+///
+/// # Errors
+///
+/// Those of join.
+pub async fn join(wec: &Session, hub: &Hub, token: &str) -> anyhow::Result<()> {
+    let args = JoinArgs::for_cluster(&wec.target.name, token, &hub.session.target.server)?;
+    join::execute(wec, &args).await?;
+    Ok(())
+}
+
+/// The hub in the ITS.
+pub struct Hub {
+    session: Session,
+}
+
+impl Hub {
+    /// The hub that a session reaches.
+    pub fn new(session: Session) -> Self {
+        Self { session }
+    }
+
+    /// Makes the ITS a hub, as `clusteradm init` does, unless it is one; whether it was new. Waits
+    /// until the hub's API is served, which is all that joining needs.
+    ///
+    /// # Errors
+    ///
+    /// Those of init; an operator that does not get that far in time.
+    pub async fn initialise(&self) -> anyhow::Result<bool> {
+        let is_new = !self.is_initialised().await?;
+        if is_new {
+            init::execute(&self.session, &init::plan(&InitArgs::defaults()?)?).await?;
+        }
+        let clusters = self.clusters();
+        let result = wait::until("its1 to serve managedclusters", self.session.timeout, || async {
+            Ok(match clusters.list(&ListParams::default().limit(1)).await {
+                Ok(_) => Look::Done(()),
+                Err(error) => Look::NotYet(Trouble::of(&error).to_string()),
+            })
+        })
+        .await;
+        self.with_pods(result, &self.session, namespaces::OPERATOR)
+            .await?;
+        Ok(is_new)
+    }
+
+    /// The ClusterManager is what init applies last.
+    async fn is_initialised(&self) -> anyhow::Result<bool> {
+        let target = &self.session.target;
+        let api: Api<ClusterManager> = Api::all(target.client.clone());
+        match api.get_opt(names::CLUSTER_MANAGER).await {
+            Ok(found) => Ok(found.is_some()),
+            Err(error) if Trouble::of(&error).is_not_found() => Ok(false),
+            Err(error) => Err(target.explain("look for a hub", &error)),
+        }
+    }
+
+    /// A registration token, as `clusteradm get token` gets it.
+    ///
+    /// # Errors
+    ///
+    /// Those of get token.
+    pub async fn token(&self) -> anyhow::Result<String> {
+        token::obtain(&self.session, TokenKind::ServiceAccount).await
+    }
+
+    /// Whether the hub has an inventory object of this name.
+    ///
+    /// # Errors
+    ///
+    /// The hub cannot be asked.
+    pub async fn knows(&self, wec: &str) -> anyhow::Result<bool> {
+        let found = self.clusters().get_opt(wec).await;
+        let found = found.map_err(|error| {
+            let tried = format!("look for the managed cluster {wec}");
+            self.session.target.explain(&tried, &error)
+        })?;
+        Ok(found.is_some())
+    }
+
+    /// Waits until the agent of `wec` has asked for a certificate, and accepts it as
+    /// `clusteradm accept` does. One that was accepted before is done.
+    ///
+    /// # Errors
+    ///
+    /// Those of accept; an agent that does not ask in time.
+    pub async fn accept_when_asked(&self, wec: &str, session: &Session) -> anyhow::Result<()> {
+        let result = wait::until(
+            &format!("the agent of {wec} to ask for acceptance"),
+            self.session.timeout,
+            || async {
+                Ok(match self.asked(wec).await {
+                    Ok(true) => Look::Done(()),
+                    Ok(false) => Look::NotYet("no certificate signing request".to_owned()),
+                    Err(error) => Look::NotYet(Trouble::of(&error).to_string()),
+                })
+            },
+        )
+        .await;
+        self.with_pods(result, session, namespaces::AGENT).await?;
+        if is_joined(self.clusters().get_opt(wec).await) {
+            return Ok(());
+        }
+        accept::accept_quietly(&self.session, wec).await
+    }
+
+    /// Whether the agent has asked for a certificate, or has had one before.
+    async fn asked(&self, wec: &str) -> kube::Result<bool> {
+        let client = self.session.target.client.clone();
+        let Some(cluster) = self.clusters().get_opt(wec).await? else {
+            return Ok(false);
+        };
+        if is_joined(Ok(Some(cluster))) {
+            return Ok(true);
+        }
+        let requests: Api<CertificateSigningRequest> = Api::all(client);
+        let selector = format!("{}={wec}", labels::CLUSTER_NAME);
+        let found = requests
+            .list(&ListParams::default().labels(&selector))
+            .await?;
+        Ok(!found.items.is_empty())
+    }
+
+    /// Waits until a WEC is Joined and Available; with `since`, until its agent has renewed its
+    /// lease after that time as well, because the conditions outlive a host that was stopped.
+    ///
+    /// # Errors
+    ///
+    /// When the time is over, with conditions and pods as they were seen last.
+    pub async fn wait_available(
+        &self,
+        wec: &str,
+        since: Option<Timestamp>,
+        session: &Session,
+    ) -> anyhow::Result<()> {
+        let result = wait::until(
+            &format!("{wec} to be Joined and Available"),
+            self.session.timeout,
+            || async { Ok(self.look(wec, since).await) },
+        )
+        .await;
+        self.with_pods(result, session, namespaces::AGENT).await
+    }
+
+    async fn look(&self, wec: &str, since: Option<Timestamp>) -> Look<()> {
+        let found = match self.clusters().get_opt(wec).await {
+            Ok(Some(found)) => found.status.conditions,
+            Ok(None) => return Look::NotYet("no such managed cluster".to_owned()),
+            Err(error) => return Look::NotYet(Trouble::of(&error).to_string()),
+        };
+        let wanted = [
+            conditions::managed_cluster::JOINED,
+            conditions::managed_cluster::AVAILABLE,
+        ];
+        if !wanted.iter().all(|type_| conditions::is_true(&found, type_)) {
+            return Look::NotYet(join::describe(&found));
+        }
+        let Some(since) = since else {
+            return Look::Done(());
+        };
+        let leases: Api<Lease> = Api::namespaced(self.session.target.client.clone(), wec);
+        let renewed = match leases.get_opt(names::LEASE).await {
+            Ok(lease) => lease.and_then(|lease| lease.spec?.renew_time),
+            Err(error) => return Look::NotYet(Trouble::of(&error).to_string()),
+        };
+        match renewed {
+            Some(renewed) if renewed.0 >= since => Look::Done(()),
+            Some(renewed) => Look::NotYet(format!("its lease was renewed last at {}", renewed.0)),
+            None => Look::NotYet("its lease was never renewed".to_owned()),
+        }
+    }
+
+    fn clusters(&self) -> Api<ManagedCluster> {
+        Api::all(self.session.target.client.clone())
+    }
+
+    /// Adds to an error what the pods concerned were doing.
+    async fn with_pods<T>(
+        &self,
+        result: anyhow::Result<T>,
+        session: &Session,
+        namespace: &str,
+    ) -> anyhow::Result<T> {
+        let Err(error) = result else { return result };
+        let api: Api<Pod> = Api::namespaced(session.target.client.clone(), namespace);
+        let pods = match api.list(&ListParams::default()).await {
+            Ok(list) => pods::describe(&list.items),
+            Err(error) => Trouble::of(&error).to_string(),
+        };
+        Err(anyhow::anyhow!(
+            "{error:#}; pods in {namespace} of {:?}: {pods}",
+            session.target.name
+        ))
+    }
+}
+
+fn is_joined(found: kube::Result<Option<ManagedCluster>>) -> bool {
+    matches!(
+        found,
+        Ok(Some(cluster)) if conditions::is_true(
+            &cluster.status.conditions,
+            conditions::managed_cluster::JOINED,
+        )
+    )
+}
