@@ -19,6 +19,8 @@ pub enum Component {
     ClusterManager(operator::Options),
     /// The hub's controllers
     Hub(hub::Options),
+    /// Operator of the agent
+    Klusterlet(options::KlusterletOptions),
     /// Registration, lease and status of a WEC
     RegistrationAgent(options::RegistrationAgentOptions),
     /// Works of a WEC
@@ -45,6 +47,9 @@ pub fn main(arguments: ComponentArgs) -> ExitCode {
             operator::run(options, context)
         }),
         Component::Hub(options) => run("hub", verbosity, |context| hub::run(options, context)),
+        Component::Klusterlet(options) => run("klusterlet", verbosity, |context| {
+            hyades_agent::operator::run(options, context)
+        }),
         Component::RegistrationAgent(options) => run("registration-agent", verbosity, |context| {
             registration::run(options, context)
         }),

@@ -76,7 +76,10 @@ mod tests {
     #[test]
     fn the_default_follows_the_xdg_specification() {
         let home = ("HOME", "/home/a");
-        assert_eq!(chosen(&[home]).as_deref(), Some("/home/a/.local/share/hyades"));
+        assert_eq!(
+            chosen(&[home]).as_deref(),
+            Some("/home/a/.local/share/hyades")
+        );
         let data = ("XDG_DATA_HOME", "/data");
         assert_eq!(chosen(&[home, data]).as_deref(), Some("/data/hyades"));
         let relative = ("XDG_DATA_HOME", "data");

@@ -25,8 +25,13 @@ pub fn check(file: &Path, folder: &Path, names: &[String]) -> anyhow::Result<()>
         // The entries to come have the names of these; what else they hold is not known yet.
         let mut to_come = Kubeconfig::for_server(name, "", "", &credentials);
         let user = format!("{name}-admin");
-        to_come.users.iter_mut().for_each(|entry| entry.name.clone_from(&user));
-        present.merge(&to_come, &owner).with_context(|| clash(file))?;
+        to_come
+            .users
+            .iter_mut()
+            .for_each(|entry| entry.name.clone_from(&user));
+        present
+            .merge(&to_come, &owner)
+            .with_context(|| clash(file))?;
     }
     Ok(())
 }
@@ -68,7 +73,12 @@ fn clash(file: &Path) -> String {
 
 /// The host that marked the entries of its own kubeconfig.
 fn owner(kubeconfig: &Kubeconfig) -> Option<String> {
-    let extensions = kubeconfig.contexts.first()?.context.other.get("extensions")?;
+    let extensions = kubeconfig
+        .contexts
+        .first()?
+        .context
+        .other
+        .get("extensions")?;
     let mark = extensions
         .as_array()?
         .iter()

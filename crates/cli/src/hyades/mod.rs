@@ -26,7 +26,12 @@ use std::process::ExitCode;
 
 /// A multi-cluster fabric in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "hyades", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "hyades",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -83,12 +83,16 @@ impl Hub {
             init::execute(&self.session, &init::plan(&InitArgs::defaults()?)?).await?;
         }
         let clusters = self.clusters();
-        let result = wait::until("its1 to serve managedclusters", self.session.timeout, || async {
-            Ok(match clusters.list(&ListParams::default().limit(1)).await {
-                Ok(_) => Look::Done(()),
-                Err(error) => Look::NotYet(Trouble::of(&error).to_string()),
-            })
-        })
+        let result = wait::until(
+            "its1 to serve managedclusters",
+            self.session.timeout,
+            || async {
+                Ok(match clusters.list(&ListParams::default().limit(1)).await {
+                    Ok(_) => Look::Done(()),
+                    Err(error) => Look::NotYet(Trouble::of(&error).to_string()),
+                })
+            },
+        )
         .await;
         self.with_pods(result, &self.session, namespaces::OPERATOR)
             .await?;
@@ -203,7 +207,10 @@ impl Hub {
             conditions::managed_cluster::JOINED,
             conditions::managed_cluster::AVAILABLE,
         ];
-        if !wanted.iter().all(|type_| conditions::is_true(&found, type_)) {
+        if !wanted
+            .iter()
+            .all(|type_| conditions::is_true(&found, type_))
+        {
             return Look::NotYet(join::describe(&found));
         }
         let Some(since) = since else {

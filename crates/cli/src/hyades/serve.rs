@@ -20,9 +20,9 @@ pub struct ServeArgs {
 ///
 /// Those of starting a host.
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    let folder = args.host.data_dir.resolve()?;
+    let folder = &args.host.data_dir.resolve()?;
     let progress = Progress::start();
-    serving::run(&args.host, &folder, |host| async move {
+    serving::run(&args.host, folder, |host| async move {
         let spaces = host.spaces().await;
         let names: Vec<&str> = spaces.iter().map(|space| space.name.as_str()).collect();
         let served = match names.is_empty() {
@@ -32,7 +32,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         progress.total(&format!("serving {}: {served}", host.url()));
         print(&format!(
             "export KUBECONFIG={}\n",
-            data_dir::kubeconfig(&folder).display()
+            data_dir::kubeconfig(folder).display()
         ));
         detach::announce_ready(&args.host);
         Ok(())

@@ -48,7 +48,10 @@ pub async fn run(command: &SpaceCommand) -> anyhow::Result<()> {
     match command {
         SpaceCommand::Create { name, data_dir } => {
             let folder = data_dir.resolve()?;
-            let made = AdminClient::connect(&folder).await?.create_space(name).await?;
+            let made = AdminClient::connect(&folder)
+                .await?
+                .create_space(name)
+                .await?;
             print(&format!(
                 "space {} created at {}\nkubectl --kubeconfig {} --context {} get namespaces\n",
                 made.name,
@@ -69,7 +72,11 @@ pub async fn run(command: &SpaceCommand) -> anyhow::Result<()> {
         SpaceCommand::Kubeconfig { name, data_dir } => {
             let host = AdminClient::connect(&data_dir.resolve()?).await?;
             let kubeconfig = host.kubeconfig(name).await?;
-            print(&kubeconfig.to_yaml().context("write the kubeconfig as YAML")?);
+            print(
+                &kubeconfig
+                    .to_yaml()
+                    .context("write the kubeconfig as YAML")?,
+            );
         }
     }
     Ok(())

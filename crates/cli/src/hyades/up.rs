@@ -21,6 +21,7 @@ use anyhow::Context;
 use anyhow::bail;
 use futures::future::try_join_all;
 use hyades_host::Host;
+use jiff::Timestamp;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,28 +69,28 @@ impl UpArgs {
 ///
 /// The first step that failed.
 pub fn run(args: &UpArgs) -> anyhow::Result<()> {
-    let folder = args.host.data_dir.resolve()?;
+    let folder = &args.host.data_dir.resolve()?;
     let wecs = args.wecs()?;
     let names = space_names(&wecs);
     if let Some(file) = &args.kubeconfig {
-        contexts::check(file, &folder, &names)?;
+        contexts::check(file, folder, &names)?;
     }
     let progress = Progress::start();
-    serving::run(&args.host, &folder, |host| async move {
+    serving::run(&args.host, folder, |host| async move {
         progress.total(&format!("serving {} from {}", host.url(), folder.display()));
         let setup = Setup {
             host: &host,
-            folder: &folder,
+            folder,
             progress,
             timeout: Duration::from_secs(args.timeout),
         };
         setup.spaces(&names).await?;
         if let Some(file) = &args.kubeconfig {
-            contexts::merge(file, &folder, &host.id(), &names)?;
+            contexts::merge(file, folder, &host.id(), &names)?;
         }
         let wecs = setup.registrations(&wecs).await?;
         progress.total(&format!("ready: {}", counted(&wecs)));
-        crate::console::print(&summary(&host, &folder, args.kubeconfig.as_deref(), &names));
+        crate::console::print(&summary(&host, folder, args.kubeconfig.as_deref(), &names));
         super::detach::announce_ready(&args.host);
         Ok(())
     })
@@ -137,12 +138,14 @@ impl Setup<'_> {
         let its = registration::session(self.host, ITS, self.timeout).await?;
         let hub = Hub::new(its);
         self.progress
-            .step("initialising the hub in its1", hub.initialise(), |new| {
-                match new {
+            .step(
+                "initialising the hub in its1",
+                hub.initialise(),
+                |new| match new {
                     true => "its1 initialised as hub: its API is served".to_owned(),
                     false => "its1 is a hub already".to_owned(),
-                }
-            })
+                },
+            )
             .await?;
         let mut registered = Registered::load(self.folder)?;
         let mut fresh = Vec::new();
@@ -195,7 +198,7 @@ impl Setup<'_> {
     /// Waits until every WEC is Joined and Available.
     async fn available(&self, hub: &Hub, fresh: &[String], known: &[String]) -> anyhow::Result<()> {
         let started = self.host.status().await.started;
-        let wait = async |(wec, since)| {
+        let wait = async |(wec, since): (&String, Option<Timestamp>)| {
             let session = registration::session(self.host, wec, self.timeout).await?;
             let wait = hub.wait_available(wec, since, &session);
             let done = |_: &()| format!("{wec} Joined and Available");
@@ -214,7 +217,11 @@ impl Setup<'_> {
 
 /// The contexts and what to type next.
 fn summary(host: &Host, folder: &Path, kubeconfig: Option<&Path>, names: &[String]) -> String {
-    let mut rows = vec![["CONTEXT", "ROLE", "API SERVER"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["CONTEXT", "ROLE", "API SERVER"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for name in names {
         let role = match name.as_str() {
             ITS => "ITS",

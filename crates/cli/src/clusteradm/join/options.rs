@@ -83,7 +83,10 @@ impl JoinArgs {
     ///
     /// None in practice: the words are readable.
     pub fn for_cluster(name: &str, token: &str, hub: &str) -> anyhow::Result<Self> {
-        let (token, hub) = (format!("--hub-token={token}"), format!("--hub-apiserver={hub}"));
+        let (token, hub) = (
+            format!("--hub-token={token}"),
+            format!("--hub-apiserver={hub}"),
+        );
         let name = format!("--cluster-name={name}");
         parse_args(&["join", &token, &hub, &name, "--singleton"])
     }
