@@ -23,6 +23,18 @@ use serde_json::Value;
 use super::presence::Presence;
 use super::protobuf::Messages;
 
+/// Defaults that identify list items whose clients leave them out. The JSON schemas state none, and
+/// other defaults are set by the kinds' own rules.
+const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("io.k8s.api.core.v1.ContainerPort", "protocol", "TCP"),
+    ("io.k8s.api.core.v1.ServicePort", "protocol", "TCP"),
+];
+
+fn default_of(name: &str, field: &str) -> Option<Value> {
+    let row = DEFAULTS.iter().find(|row| (row.0, row.1) == (name, field));
+    row.map(|row| row.2.into())
+}
+
 /// Go types whose JSON is written by hand, and what it looks like.
 const SPECIAL: &[(&str, Shape)] = &[
     (
@@ -150,7 +162,7 @@ impl<'a> Distiller<'a> {
                     .schema(schema)
                     .with_context(|| format!("{name}.{field}"))?,
                 required: required.is_some_and(|list| list.iter().any(|item| item == field)),
-                default: None,
+                default: default_of(name, field),
                 proto: place.filter(|_| !is_type_meta),
                 patch_strategy: patch_strategy(schema),
                 patch_merge_key: text(schema, "x-kubernetes-patch-merge-key"),

@@ -13,13 +13,15 @@
 //! io.k8s.api.core.v1.ServicePort
 //!   appProtocol 6 string?
 //!   port 3 int32!
+//!   protocol 2 string default=TCP
 //!   targetPort 4 io.k8s.apimachinery.pkg.util.intstr.IntOrString
 //! ```
 //!
 //! A field is its JSON name, its protobuf number and its type. The number is `-` when protobuf does
 //! not carry the field, and `2.1` when an embedded message with number 2 carries it. After the type,
 //! `!` marks a required field and `?` a scalar whose zero value differs from its absence. The words
-//! `patch=merge`, `patch=retainKeys` and `key=NAME` state how strategic merge treats it.
+//! `patch=merge`, `patch=retainKeys` and `key=NAME` state how strategic merge treats it;
+//! `default=TEXT` is what an absent string means, where it identifies list items.
 //!
 //! A type is a scalar (`string`, `bytes`, `boolean`, `int32`, `int64`, `double`, `any`), a named
 //! type (without its package, when that is the package of the type it stands in), `[T]` (an atomic

@@ -135,6 +135,7 @@ impl Reader {
             match word.split_once('=') {
                 Some(("patch", "merge")) => field.patch_strategy.merge = true,
                 Some(("patch", "retainKeys")) => field.patch_strategy.retain_keys = true,
+                Some(("default", text)) => field.default = Some(text.into()),
                 Some(("key", key)) => field.patch_merge_key = Some(key.to_owned()),
                 _ => return Err("an unknown word"),
             }

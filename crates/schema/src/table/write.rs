@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use crate::types::Field;
 use crate::types::ListType;
 use crate::types::ProtoField;
@@ -61,6 +63,10 @@ fn write_field(text: &mut String, pool: &TypePool, package: &str, field: &Field)
     if let Some(key) = &field.patch_merge_key {
         text.push_str(" key=");
         text.push_str(key);
+    }
+    if let Some(default) = field.default.as_ref().and_then(Value::as_str) {
+        text.push_str(" default=");
+        text.push_str(default);
     }
     text.push('\n');
 }

@@ -134,3 +134,24 @@ async fn protobuf_goes_in_and_comes_out() {
     let decoded = hyades_schema::proto::decode(builtin, &reply.bytes).unwrap();
     assert_eq!(decoded["spec"], lease["spec"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applying_a_service_twice_changes_nothing() {
+    let space = TestSpace::open().await;
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    });
+    let apply = || Ask {
+        method: "PATCH".to_owned(),
+        path: "/api/v1/namespaces/default/services/web?fieldManager=m".to_owned(),
+        content_type: Some("application/apply-patch+yaml".to_owned()),
+        body: serde_json::to_vec(&service).unwrap().into(),
+        ..Ask::default()
+    };
+    let first = space.ask(apply()).await;
+    assert_eq!(first.code, 201, "{}", first.json());
+    let second = space.ask(apply()).await;
+    assert_eq!(second.code, 200, "{}", second.json());
+    assert_eq!(first.json(), second.json());
+}
