@@ -8,6 +8,8 @@
 //!
 //! What a strategy fills in belongs to no field manager, so ownership is settled before.
 
+use std::borrow::Cow;
+
 use hyades_store::Durability;
 use hyades_store::Entry;
 use hyades_store::Expect;
@@ -259,6 +261,16 @@ pub(crate) async fn update(
     Err(Status::modified(place.resource.qualified(), &place.name))
 }
 
+/// What a change is judged against: a binding, and nothing else, sets the node of a pod.
+fn judged_against<'a>(place: &Place, current: &'a Value, new: &Value) -> Cow<'a, Value> {
+    if place.subresource != "binding" {
+        return Cow::Borrowed(current);
+    }
+    let mut bound = current.clone();
+    bound["spec"]["nodeName"] = new["spec"]["nodeName"].clone();
+    Cow::Owned(bound)
+}
+
 /// Brings one changed object into the store; `None` when another writer was faster.
 async fn commit(
     core: &Core,
@@ -276,7 +288,7 @@ async fn commit(
     engines::track(actor, place, Some(current), &mut new);
     strategy::prepare_update(core, place, &mut new, current);
     strategy::set_generation(&place.resource, &mut new, current);
-    validate(place, &new, Some(current))?;
+    validate(place, &new, Some(&judged_against(place, current, &new)))?;
     admission::guard(
         core,
         actor,
