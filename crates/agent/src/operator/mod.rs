@@ -17,6 +17,8 @@ mod cleanup;
 mod connection;
 mod manifests;
 mod reconcile;
+mod report;
+mod rights;
 mod status;
 
 use crate::error::AgentError;

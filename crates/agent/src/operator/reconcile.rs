@@ -9,9 +9,7 @@ use super::manifests::Plan;
 use super::status;
 use super::status::Applied;
 use super::status::Rollout;
-use hyades_api::conditions;
 use hyades_api::conditions::Statement;
-use hyades_api::conditions::klusterlet as known;
 use hyades_api::names;
 use hyades_api::names::finalizers;
 use hyades_api::names::namespaces;
@@ -24,12 +22,8 @@ use hyades_runtime::apply::ApplyError;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
-use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
-use hyades_runtime::kube::ResourceExt;
-use jiff::Timestamp;
-use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -61,9 +55,9 @@ struct Asked {
 }
 
 /// What the operator remembers of a Klusterlet between two reconciliations.
-struct Known {
+pub(super) struct Known {
     namespace: String,
-    surroundings: Arc<Surroundings>,
+    pub(super) surroundings: Arc<Surroundings>,
     /// Generation whose objects were applied, and when.
     applied: Option<(i64, Instant)>,
     asked: Option<Asked>,
@@ -72,10 +66,10 @@ struct Known {
 /// Reconciles Klusterlets.
 pub struct Operator {
     client: Client,
-    api: Api<Klusterlet>,
+    pub(super) api: Api<Klusterlet>,
     klusterlets: Cache<Klusterlet>,
-    queue: Queue<String>,
-    known: Mutex<HashMap<String, Known>>,
+    pub(super) queue: Queue<String>,
+    pub(super) known: Mutex<HashMap<String, Known>>,
 }
 
 /// Why a Klusterlet must be tried again.
@@ -372,88 +366,6 @@ impl Operator {
         }
         (statement, awaits_acceptance)
     }
-
-    /// Writes the status, if it changes.
-    async fn tell(
-        &self,
-        klusterlet: &Klusterlet,
-        statements: Vec<Statement>,
-        plan: Option<&Plan>,
-    ) -> hyades_runtime::kube::Result<()> {
-        let now = Time(Timestamp::now());
-        let generation = klusterlet.metadata.generation;
-        let mut all = klusterlet.status.conditions.clone();
-        let mut changes = Map::new();
-        let mut changed = false;
-        for statement in statements {
-            changed |= conditions::set(&mut all, &statement.observing(generation), now.clone());
-        }
-        if changed {
-            changes.insert("conditions".to_owned(), json!(all));
-        }
-        let complete = conditions::is_true(&all, known::APPLIED);
-        if complete && Some(klusterlet.status.observed_generation) != generation {
-            changes.insert("observedGeneration".to_owned(), json!(generation));
-        }
-        if let Some(plan) = plan.filter(|_| complete) {
-            self.add_objects(klusterlet, plan, &mut changes).await;
-        }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        match apply::patch_status(&self.api, klusterlet, changes).await {
-            // Someone wrote the Klusterlet meanwhile; that change is in the queue, or put there.
-            Err(error) if Trouble::of(&error).is_conflict() => {
-                self.queue.add(klusterlet.name_any());
-                Ok(())
-            }
-            Err(error) if Trouble::of(&error).is_not_found() => Ok(()),
-            other => other.map(drop),
-        }
-    }
-
-    async fn add_objects(
-        &self,
-        klusterlet: &Klusterlet,
-        plan: &Plan,
-        changes: &mut Map<String, Value>,
-    ) {
-        let namespaces = [plan.agent_namespace(), plan.addon_namespace()];
-        let deployments = plan.deployments(true);
-        let objects = [
-            plan.definitions(),
-            namespaces.to_vec(),
-            plan.rights(),
-            deployments.clone(),
-        ]
-        .concat();
-        let related = status::related(&objects);
-        if related != klusterlet.status.related_resources {
-            changes.insert("relatedResources".to_owned(), json!(related));
-        }
-        let Some(surroundings) = self
-            .known
-            .lock()
-            .await
-            .get(&plan.name)
-            .map(|known| known.surroundings.clone())
-        else {
-            return;
-        };
-        let live = |object: &Value| {
-            let name = object.pointer("/metadata/name").and_then(Value::as_str)?;
-            let deployment = surroundings.deployments.get_in(&plan.namespace, name)?;
-            Some(status::generation(
-                &plan.namespace,
-                name,
-                deployment.metadata.generation.unwrap_or_default(),
-            ))
-        };
-        let generations: Vec<_> = deployments.iter().filter_map(live).collect();
-        if generations != klusterlet.status.generations {
-            changes.insert("generations".to_owned(), json!(generations));
-        }
-    }
 }
 
 fn failed(reason: &'static str, error: &ApplyError) -> Applied {
@@ -498,6 +410,8 @@ fn namespace_state(namespace: Option<&Namespace>, klusterlet: &Klusterlet) -> Se
 mod tests {
     use super::*;
     use crate::operator::manifests::tests::klusterlet;
+    use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use jiff::Timestamp;
 
     #[test]
     fn a_namespace_deleted_by_hand_is_not_made_again() {

@@ -55,6 +55,8 @@ pub(super) async fn run(
         certified(shared, &client, endpoint),
         create_inventory_object(shared, &client),
     );
+    // Last, since an agent with credentials never makes an inventory object again.
+    save(shared, &credentials).await;
     credentials
 }
 
@@ -64,13 +66,11 @@ async fn certified(shared: &Shared<'_>, client: &Client, endpoint: HubEndpoint) 
         let denied = async |message: &str| shared.warn("CertificateRequestDenied", message).await;
         match certificate::obtain(client, &shared.identity, shared.options, denied).await {
             Ok(issued) => {
-                let credentials = Credentials {
+                return Credentials {
                     endpoint,
                     certificate_pem: issued.certificate_pem,
                     key_pem: issued.key_pem,
                 };
-                save(shared, &credentials).await;
-                return credentials;
             }
             Err(error) => {
                 let delay = backoff.next_delay();

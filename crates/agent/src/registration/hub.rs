@@ -1,6 +1,7 @@
 //! The normal phase, under the agent's own identity: lease, status, rotation of the certificate.
 
 use super::Shared;
+use super::acceptance;
 use super::bootstrap;
 use super::certificate;
 use super::lease;
@@ -37,14 +38,6 @@ const RENEWAL_SHARE: std::ops::Range<f64> = 0.20..0.25;
 
 /// Longest single sleep before looking at the clock again: a suspended machine must not oversleep.
 const CLOCK_CHECK: Duration = Duration::from_secs(300);
-
-/// How the agent asks whether it has rights yet, when no event can tell it.
-const ACCEPTANCE: Policy = Policy {
-    base: Duration::from_millis(25),
-    cap: Duration::from_secs(15),
-    factor: 1.6,
-    jitter: 0.3,
-};
 
 /// The inventory object as last seen or written.
 type Current = watch::Sender<Option<ManagedCluster>>;
@@ -158,7 +151,7 @@ async fn registered(
     current: &Current,
     statements: &watch::Sender<Option<Statement>>,
 ) {
-    let first = await_access(shared, session).await;
+    let first = acceptance::wait(shared, session).await;
     // Works have no rights before, so nobody needs the session before.
     shared.sessions.send_replace(Some(session.clone()));
     let (lease_sender, lease_duration) = watch::channel(lease_duration(&first));
@@ -177,70 +170,6 @@ async fn registered(
 fn lease_duration(cluster: &ManagedCluster) -> Option<Duration> {
     let seconds = u64::try_from(cluster.spec.effective_lease_duration_seconds()).unwrap_or(60);
     status::is_accepted(cluster).then(|| Duration::from_secs(seconds))
-}
-
-/// Reads the inventory object as soon as the hub gives the right to. The bootstrap identity may
-/// watch it before, and so tells when asking is worth while.
-async fn await_access(shared: &Shared<'_>, session: &Session) -> ManagedCluster {
-    let api: Api<ManagedCluster> = Api::all(session.client.clone());
-    let cluster = &session.identity.cluster;
-    let (accepted_sender, mut accepted) = watch::channel(false);
-    let mut scout = None;
-    let mut backoff = Backoff::new(ACCEPTANCE);
-    loop {
-        let trouble = match api.get(cluster.as_str()).await {
-            Ok(object) => return object,
-            Err(error) => Trouble::of(&error),
-        };
-        let delay = backoff.next_delay();
-        if backoff.failures() == 1 {
-            scout = start_scout(shared, accepted_sender.clone()).await;
-        }
-        let waiting = match &trouble {
-            Trouble::Forbidden(_) => format!(
-                "waiting for the hub to accept this cluster (on the hub: clusteradm accept --clusters {cluster})"
-            ),
-            Trouble::NotFound(_) => format!(
-                "the inventory object {cluster} is gone from the hub: join again to come back"
-            ),
-            other => format!("reading the inventory object {cluster}: {other}"),
-        };
-        // Once at the start, and then only when the wait has become long.
-        if backoff.failures() == 1 || delay * 2 > ACCEPTANCE.cap {
-            tracing::info!(
-                "{waiting}; asking again within {:.1} s",
-                delay.as_secs_f64()
-            );
-        }
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            Ok(()) = accepted.changed() => backoff.reset(),
-        }
-        drop(scout.take_if(|_| *accepted.borrow()));
-    }
-}
-
-async fn start_scout(
-    shared: &Shared<'_>,
-    accepted: watch::Sender<bool>,
-) -> Option<Cache<ManagedCluster>> {
-    let kubeconfig = shared.bootstrap_kubeconfig().await?;
-    let client = bootstrap::client(&kubeconfig).await.ok()?;
-    let config =
-        watcher::Config::default().fields(&format!("metadata.name={}", shared.identity.cluster));
-    Some(controller::watch(
-        Api::all(client),
-        config,
-        move |change: Change<'_, ManagedCluster>| {
-            let object = match change {
-                Change::Applied(object) => object,
-                Change::Deleted(_) | Change::Synced => return,
-            };
-            if status::is_accepted(object) {
-                accepted.send_replace(true);
-            }
-        },
-    ))
 }
 
 fn watch_inventory_object(

@@ -12,6 +12,7 @@
 //! Everything reacts to watch events; only the lease, the probe of the WEC and retries run on
 //! time.
 
+mod acceptance;
 mod bootstrap;
 mod certificate;
 mod claims;

@@ -5,57 +5,28 @@ use super::feedback::Feedback;
 use super::feedback::Limits;
 use super::mapping::Header;
 use super::mapping::Mapper;
-use super::mapping::MappingError;
 use super::mapping::Target;
-use super::merge;
-use super::merge::Owner;
 use super::status;
 use super::status::Outcome;
 use super::status::Presence;
 use super::treatment;
 use super::treatment::Strategy;
 use super::treatment::Treatment;
+use super::write;
+use super::write::ApplyError;
+use super::write::Writer;
 use hyades_api::work::AppliedResource;
 use hyades_api::work::ManifestWorkSpec;
-use hyades_runtime::Trouble;
-use hyades_runtime::backoff::Policy;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use hyades_runtime::kube;
 use hyades_runtime::kube::Client;
-use hyades_runtime::kube::api::DeleteParams;
-use hyades_runtime::kube::api::DynamicObject;
-use hyades_runtime::kube::api::Patch;
-use hyades_runtime::kube::api::PatchParams;
-use hyades_runtime::kube::api::PostParams;
 use serde_json::Value;
-use serde_json::json;
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::Duration;
-
-/// Attempts at one object that others write at the same time.
-const ATTEMPTS_MAX: u32 = 4;
-
-/// Pauses between these attempts: another writer is done within milliseconds.
-const CONTENTION: Policy = Policy {
-    base: Duration::from_millis(10),
-    cap: Duration::from_secs(2),
-    factor: 5.0,
-    jitter: 0.1,
-};
-
-/// Objects whose last write is remembered. A forgotten one costs a write that changes nothing.
-const REMEMBERED_MAX: usize = 20_000;
-
-/// What was last written: the manifest's fingerprint and the resource version it gave.
-type Memory = HashMap<String, ([u8; 32], String)>;
 
 /// Applies manifests to the WEC.
 pub struct Applier {
     client: Client,
     mapper: Mapper,
     limits: Limits,
-    memory: Mutex<Memory>,
+    writer: Writer,
 }
 
 /// What became of one manifest, and what to do about it.
@@ -78,36 +49,14 @@ pub struct Item<'a> {
     pub spec: &'a ManifestWorkSpec,
 }
 
-/// Why a manifest was not applied.
-#[derive(Debug, thiserror::Error)]
-enum ApplyError {
-    #[error("{0}")]
-    Mapping(#[from] MappingError),
-    #[error("{0}")]
-    Refused(String),
-    /// Others own fields that server-side apply would change.
-    #[error("{0}")]
-    Conflict(String),
-    #[error("{}", words(.0))]
-    Api(#[from] kube::Error),
-}
-
-/// The server's own words where it answered, else what happened on the way.
-fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => Trouble::of(other).to_string(),
-    }
-}
-
 impl Applier {
     /// An applier that remembers nothing yet.
     pub fn new(client: Client, limits: Limits) -> Self {
         Self {
+            writer: Writer::new(client.clone()),
             client,
             mapper: Mapper::default(),
             limits,
-            memory: Mutex::default(),
         }
     }
 
@@ -119,7 +68,11 @@ impl Applier {
             Err(error) => return refused(item, &header, None, &error),
         };
         let treatment = treatment::treatment(item.spec, &target);
-        match self.write(item, &target, &treatment, owner, is_new).await {
+        match self
+            .writer
+            .write(item.manifest, &target, &treatment, owner, is_new)
+            .await
+        {
             Ok(live) => self.applied(item, &header, &target, &treatment, live),
             Err(error) => refused(item, &header, Some(&target), &error),
         }
@@ -135,11 +88,11 @@ impl Applier {
             Some(target) => match target.api(&self.client).get_opt(&target.name).await {
                 Ok(Some(live)) => {
                     let rules = treatment::treatment(item.spec, target).feedback;
-                    feedback = feedback::read(&value_of(&live), &rules, self.limits);
+                    feedback = feedback::read(&write::value_of(&live), &rules, self.limits);
                     Presence::Present
                 }
                 Ok(None) => Presence::Missing,
-                Err(error) => Presence::Unreadable(words(&error)),
+                Err(error) => Presence::Unreadable(write::words(&error)),
             },
         };
         Outcome {
@@ -197,228 +150,6 @@ impl Applier {
             retry: false,
         }
     }
-
-    /// Writes the object as its strategy says and returns it as it is then, if it exists.
-    async fn write(
-        &self,
-        item: &Item<'_>,
-        target: &Target,
-        treatment: &Treatment,
-        owner: &OwnerReference,
-        is_new: bool,
-    ) -> Result<Option<Value>, ApplyError> {
-        let owner = Owner {
-            reference: owner.clone(),
-            orphan: treatment.orphan,
-        };
-        match &treatment.strategy {
-            Strategy::Update => self
-                .update(target, item.manifest, &owner, is_new)
-                .await
-                .map(Some),
-            Strategy::CreateOnly => self
-                .create_only(target, item.manifest, &owner)
-                .await
-                .map(Some),
-            Strategy::ServerSideApply {
-                field_manager,
-                force,
-            } => self
-                .server_side_apply(target, item.manifest, &owner, field_manager, *force)
-                .await
-                .map(Some),
-            Strategy::ReadOnly => {
-                let live = target.api(&self.client).get_opt(&target.name).await?;
-                Ok(live.as_ref().map(value_of))
-            }
-            Strategy::Refused(why) => Err(ApplyError::Refused(why.clone())),
-        }
-    }
-
-    async fn update(
-        &self,
-        target: &Target,
-        manifest: &Value,
-        owner: &Owner,
-        is_new: bool,
-    ) -> Result<Value, ApplyError> {
-        let fingerprint = merge::fingerprint(manifest);
-        let mut exists = !is_new;
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let live = if exists {
-                self.read(target).await?
-            } else {
-                None
-            };
-            let result = match live {
-                None => self.create(target, manifest, owner).await,
-                Some(live) => {
-                    match self.replacement(target, &live, manifest, owner, &fingerprint) {
-                        None => Ok(live),
-                        Some(_) if secret_changes_type(&live, manifest) => {
-                            target
-                                .api(&self.client)
-                                .delete(&target.name, &DeleteParams::default())
-                                .await?;
-                            exists = false;
-                            continue;
-                        }
-                        Some(object) => self.replace(target, &object).await,
-                    }
-                }
-            };
-            match result {
-                Ok(object) => {
-                    self.remember(target, fingerprint, &object);
-                    return Ok(object);
-                }
-                Err(error) if attempt < ATTEMPTS_MAX && is_contention(&error) => {
-                    exists = true;
-                    // An object found to exist is no contention: go on at once.
-                    if attempt > 1 {
-                        tokio::time::sleep(CONTENTION.jittered(attempt - 1)).await;
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// What to write over `live`. Nothing when neither the manifest nor the object changed since
-    /// the last write: the server's own defaults are no difference.
-    fn replacement(
-        &self,
-        target: &Target,
-        live: &Value,
-        manifest: &Value,
-        owner: &Owner,
-        fingerprint: &[u8; 32],
-    ) -> Option<Value> {
-        let memory = self
-            .memory
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let unchanged = memory
-            .get(&key_of(target))
-            .is_some_and(|(known, version)| known == fingerprint && version == version_of(live));
-        drop(memory);
-        if unchanged && merge::updated_owners(live, owner).is_none() {
-            return None;
-        }
-        merge::updated(live, manifest, owner)
-    }
-
-    fn remember(&self, target: &Target, fingerprint: [u8; 32], object: &Value) {
-        let mut memory = self
-            .memory
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if memory.len() >= REMEMBERED_MAX {
-            memory.clear();
-        }
-        memory.insert(key_of(target), (fingerprint, version_of(object).to_owned()));
-    }
-
-    async fn create_only(
-        &self,
-        target: &Target,
-        manifest: &Value,
-        owner: &Owner,
-    ) -> Result<Value, ApplyError> {
-        match self.create(target, manifest, owner).await {
-            Err(error) if matches!(Trouble::of(&error), Trouble::AlreadyExists(_)) => {
-                let live = target.api(&self.client).get(&target.name).await?;
-                Ok(self.own(target, value_of(&live), owner).await?)
-            }
-            other => Ok(other?),
-        }
-    }
-
-    async fn server_side_apply(
-        &self,
-        target: &Target,
-        manifest: &Value,
-        owner: &Owner,
-        field_manager: &str,
-        force: bool,
-    ) -> Result<Value, ApplyError> {
-        let mut parameters = PatchParams::apply(field_manager);
-        parameters.force = force;
-        let patch = Patch::Apply(manifest);
-        let live = match target
-            .api(&self.client)
-            .patch(&target.name, &parameters, &patch)
-            .await
-        {
-            Err(error) if Trouble::of(&error).is_conflict() => {
-                return Err(ApplyError::Conflict(words(&error)));
-            }
-            other => other?,
-        };
-        Ok(self.own(target, value_of(&live), owner).await?)
-    }
-
-    /// Sets or removes the work's mark of ownership, if it is not as wanted.
-    async fn own(&self, target: &Target, live: Value, owner: &Owner) -> kube::Result<Value> {
-        let Some(owners) = merge::updated_owners(&live, owner) else {
-            return Ok(live);
-        };
-        let patch = json!({"metadata": {
-            "uid": live.pointer("/metadata/uid"),
-            "resourceVersion": live.pointer("/metadata/resourceVersion"),
-            "ownerReferences": owners,
-        }});
-        let api = target.api(&self.client);
-        let patched = api
-            .patch(&target.name, &PatchParams::default(), &Patch::Merge(patch))
-            .await?;
-        Ok(value_of(&patched))
-    }
-
-    async fn read(&self, target: &Target) -> kube::Result<Option<Value>> {
-        Ok(target
-            .api(&self.client)
-            .get_opt(&target.name)
-            .await?
-            .as_ref()
-            .map(value_of))
-    }
-
-    async fn create(
-        &self,
-        target: &Target,
-        manifest: &Value,
-        owner: &Owner,
-    ) -> kube::Result<Value> {
-        let object = dynamic(merge::created(manifest, owner))?;
-        let parameters = PostParams {
-            field_manager: Some(treatment::FIELD_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        Ok(value_of(
-            &target
-                .api(&self.client)
-                .create(&parameters, &object)
-                .await?,
-        ))
-    }
-
-    async fn replace(&self, target: &Target, object: &Value) -> kube::Result<Value> {
-        let mut object = dynamic(object.clone())?;
-        object.metadata.managed_fields = None;
-        let parameters = PostParams {
-            field_manager: Some(treatment::FIELD_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        Ok(value_of(
-            &target
-                .api(&self.client)
-                .replace(&target.name, &parameters, &object)
-                .await?,
-        ))
-    }
 }
 
 fn refused(
@@ -456,46 +187,4 @@ fn applied_resource(target: &Target, live: &Value) -> AppliedResource {
             .unwrap_or_default()
             .to_owned(),
     }
-}
-
-fn dynamic(object: Value) -> kube::Result<DynamicObject> {
-    serde_json::from_value(object).map_err(kube::Error::SerdeError)
-}
-
-fn value_of(object: &DynamicObject) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
-}
-
-fn version_of(object: &Value) -> &str {
-    object
-        .pointer("/metadata/resourceVersion")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn key_of(target: &Target) -> String {
-    let namespace = target.namespace.as_deref().unwrap_or_default();
-    format!(
-        "{}/{}/{namespace}/{}",
-        target.resource.api_version, target.resource.plural, target.name
-    )
-}
-
-fn is_contention(error: &kube::Error) -> bool {
-    matches!(
-        Trouble::of(error),
-        Trouble::Conflict(_) | Trouble::AlreadyExists(_)
-    )
-}
-
-/// The type of a Secret is immutable: a Secret of another type must be made anew.
-fn secret_changes_type(live: &Value, manifest: &Value) -> bool {
-    let kind = |object: &Value| {
-        object
-            .get("type")
-            .and_then(Value::as_str)
-            .unwrap_or("Opaque")
-            .to_owned()
-    };
-    manifest["kind"] == "Secret" && manifest["apiVersion"] == "v1" && kind(live) != kind(manifest)
 }

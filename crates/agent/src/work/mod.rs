@@ -16,6 +16,7 @@
 //! number and kind of them.
 
 mod apply;
+mod eviction;
 mod feedback;
 mod mapping;
 mod merge;
@@ -25,6 +26,7 @@ mod records;
 mod removal;
 mod status;
 mod treatment;
+mod write;
 
 use crate::credentials::Credentials;
 use crate::error::AgentError;
