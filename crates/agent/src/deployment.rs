@@ -77,10 +77,10 @@ fn container(
     flags: Vec<String>,
     resources: Option<&ResourceRequirement>,
 ) -> Value {
-    let probe = |path: &str| {
+    let probe = |path: &str, delay_seconds: u32| {
         json!({
             "httpGet": {"path": path, "port": health::PORT, "scheme": "HTTP"},
-            "initialDelaySeconds": 2,
+            "initialDelaySeconds": delay_seconds,
             "periodSeconds": 10,
         })
     };
@@ -92,8 +92,9 @@ fn container(
         "command": [image::COMMAND],
         "args": component.args(flags),
         "env": [field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")],
-        "livenessProbe": probe("/healthz"),
-        "readinessProbe": probe("/readyz"),
+        "ports": [{"name": "health", "containerPort": health::PORT, "protocol": "TCP"}],
+        "livenessProbe": probe("/healthz", 2),
+        "readinessProbe": probe("/readyz", 0),
         "resources": resource_values(resources),
         "securityContext": {
             "allowPrivilegeEscalation": false,
