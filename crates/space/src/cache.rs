@@ -14,8 +14,9 @@ use hyades_store::Revision;
 /// which all watchers of an event have usually been woken.
 const EVENTS_MAX: usize = 512;
 
-/// How many bytes of encoded events are remembered.
-const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many bytes of encoded events are remembered: 512 events of 2 KiB, the size of an ordinary
+/// object.
+const BYTES_MAX: usize = 1024 * 1024;
 
 /// What distinguishes encodings of the same event: its type as the watcher sees it, and the shape,
 /// encoding and apiVersion it asked for.

@@ -204,11 +204,10 @@ fn encode_token(revision: Revision, start: &str) -> String {
 /// Lists a scope.
 pub(crate) fn list(core: &Core, place: &Place, options: &ListOptions) -> Result<Listing, Status> {
     let scope = names::scope_prefix(&place.resource.prefix, &place.namespace);
-    if let Some(name) = options.selection.name()
+    if let Some(key) = options.selection.key(place)
         && options.at.is_none()
-        && !(place.resource.namespaced && place.namespace.is_empty())
     {
-        return Ok(list_one(core, place, options, name));
+        return list_one(core, options, &key);
     }
     let everything = options.selection.is_everything();
     let scan = match options.limit {
@@ -260,21 +259,22 @@ pub(crate) fn list(core: &Core, place: &Place, options: &ListOptions) -> Result<
     }
 }
 
-/// A list pinned to one name is a lookup.
-fn list_one(core: &Core, place: &Place, options: &ListOptions, name: &str) -> Listing {
-    // The revision is read first: what is found afterwards is at least as new as it says.
-    let revision = core.store.revision();
-    let entry = core.store.get(&place.resource.key(&place.namespace, name));
-    let entries = entry
-        .filter(|entry| options.selection.matches(&entry.key, &entry.value))
-        .into_iter()
-        .collect();
-    Listing {
-        entries,
-        revision,
+/// A list pinned to one name is a lookup: of all keys that begin with the object's, its own is the
+/// first.
+fn list_one(core: &Core, options: &ListOptions, key: &str) -> Result<Listing, Status> {
+    let page = core
+        .store
+        .list(key, None, 1, None)
+        .map_err(|error| page_failed(error, options))?;
+    let selected = |entry: &Arc<Entry>| {
+        *entry.key == *key && options.selection.matches(&entry.key, &entry.value)
+    };
+    Ok(Listing {
+        entries: page.entries.into_iter().filter(selected).collect(),
+        revision: page.revision,
         next: String::new(),
         remaining: None,
-    }
+    })
 }
 
 fn page_failed(error: hyades_store::Error, options: &ListOptions) -> Status {

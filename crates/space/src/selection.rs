@@ -4,6 +4,7 @@ use hyades_schema::selector::FieldSelector;
 use hyades_schema::selector::Selector;
 use serde_json::Value;
 
+use crate::core::Place;
 use crate::names;
 use crate::object;
 use crate::query::Query;
@@ -100,9 +101,13 @@ impl Selection {
         self.labels.is_none() && self.fields.is_everything()
     }
 
-    /// The one name it selects, if it pins one.
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.fields.exact("metadata.name")
+    /// The key of the only object it can select in a place, if it pins the name of one.
+    pub(crate) fn key(&self, place: &Place) -> Option<String> {
+        let across = place.resource.namespaced && place.namespace.is_empty();
+        let name = self.fields.exact("metadata.name").filter(|_| !across)?;
+        // A name with a slash is no name, and would lead to another place of the store.
+        (!name.is_empty() && !name.contains('/'))
+            .then(|| place.resource.key(&place.namespace, name))
     }
 
     /// Whether it selects the object stored at a key.

@@ -128,7 +128,10 @@ pub(crate) fn open(
     if !place.name.is_empty() {
         selection.pin_name(&place.name);
     }
-    let scope = names::scope_prefix(&place.resource.prefix, &place.namespace);
+    // A watch of one name is told about that key only, and is not woken for others.
+    let scope = selection
+        .key(place)
+        .unwrap_or_else(|| names::scope_prefix(&place.resource.prefix, &place.namespace));
     let start = start(query)?;
     let (initial, from, initial_end) = match start {
         Start::After(revision) => (Vec::new(), revision, None),

@@ -208,19 +208,13 @@ pub(crate) fn set_generation(resource: &Resource, new: &mut Value, old: &Value) 
 
 /// Whether all but metadata, and status where it has a subresource, is the same.
 fn specification_equal(resource: &Resource, new: &Value, old: &Value) -> bool {
-    let skipped = |key: &str| {
-        key == "metadata" || (key == "status" && (has_status(resource) || !resource.is_custom()))
+    let status_apart = has_status(resource) || !resource.is_custom();
+    let counts = |key: &str| key != "metadata" && !(key == "status" && status_apart);
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else {
+        return new == old;
     };
-    let fields = |object: &Value| -> Vec<(String, Value)> {
-        object
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(key, _)| !skipped(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
-    };
-    fields(new) == fields(old)
+    let new = new.iter().filter(|(key, _)| counts(key));
+    new.eq(old.iter().filter(|(key, _)| counts(key)))
 }
 
 /// Whether a deleted object has nothing left to wait for.

@@ -116,3 +116,53 @@ async fn a_stopping_space_ends_its_watches() {
     let ended = tokio::time::timeout(Duration::from_secs(5), reading).await;
     assert!(ended.is_ok(), "the watch must end with its space");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_one_name_hears_of_no_other() {
+    let space = TestSpace::open().await;
+    let first = space
+        .post(MAPS, &json!({"metadata": {"name": "a"}}))
+        .await
+        .json();
+    let revision = first["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    space.post(MAPS, &json!({"metadata": {"name": "ab"}})).await;
+    let patch = json!({"data": {"x": "y"}});
+    space.merge_patch(&format!("{MAPS}/a"), &patch).await;
+    for start in ["", &format!("&resourceVersion={revision}")] {
+        let query = format!("fieldSelector=metadata.name%3Da&timeoutSeconds=1{start}");
+        let events = events(&space, &query, 2).await;
+        assert_eq!(seen(&events).len(), 1, "{events:?}");
+        assert_eq!(seen(&events)[0].1, "a");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_show_one_revision_whatever_is_written_between_them() {
+    let space = TestSpace::open().await;
+    for number in 0..5 {
+        let body = json!({"metadata": {"name": format!("m{number}")}});
+        space.post(MAPS, &body).await;
+    }
+    let mut names = Vec::new();
+    let mut next = String::new();
+    loop {
+        let page = space
+            .get(&format!("{MAPS}?limit=2&continue={next}"))
+            .await
+            .json();
+        for item in page["items"].as_array().unwrap() {
+            names.push(item["metadata"]["name"].as_str().unwrap().to_owned());
+        }
+        space.delete(&format!("{MAPS}/m4")).await;
+        let late = json!({"metadata": {"name": format!("late{}", names.len())}});
+        space.post(MAPS, &late).await;
+        match page["metadata"]["continue"].as_str() {
+            Some(token) => next = token.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(names, ["m0", "m1", "m2", "m3", "m4"]);
+}
