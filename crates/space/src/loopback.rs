@@ -274,7 +274,7 @@ impl Loopback {
         })
     }
 
-    /// The space's own components write under the name that upstream's carry.
+    /// The space's own components share one field manager.
     fn actor(&self) -> Actor {
         let manager = "hyades".to_owned();
         Actor::new(self.user.clone(), manager, WriteOptions::default())

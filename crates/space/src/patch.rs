@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::core::Place;
 use crate::core::Written;
 use crate::engines;
+use crate::identity::Attributes;
 use crate::object;
 use crate::query;
 use crate::status::Cause;
@@ -149,6 +150,7 @@ async fn apply(
             })
             .await
         } else if place.subresource.is_empty() {
+            may_create(core, actor, place)?;
             let mut object = applied(actor, place, None, config)?;
             object::set(&mut object, "name", place.name.clone().into());
             write::create(core, actor, place, object).await
@@ -162,6 +164,21 @@ async fn apply(
         }
     }
     Err(Status::modified(place.resource.qualified(), &place.name))
+}
+
+/// Who applies an absent object creates it, and must be allowed to.
+fn may_create(core: &Core, actor: &Actor, place: &Place) -> Result<(), Status> {
+    let gvr = &place.resource.gvr;
+    let attributes = Attributes::Resource {
+        verb: "create".to_owned(),
+        group: gvr.group.to_string(),
+        version: gvr.version.to_string(),
+        resource: gvr.resource.to_string(),
+        subresource: String::new(),
+        namespace: place.namespace.clone(),
+        name: place.name.clone(),
+    };
+    core.authorize(&actor.user, &attributes)
 }
 
 /// The object after an apply.

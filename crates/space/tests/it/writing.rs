@@ -1,10 +1,13 @@
 //! Writes that go wrong cleanly, and writes that race.
 
 use bytes::Bytes;
+use hyades_space::identity::UserInfo;
 use serde_json::json;
 
 use crate::bare::Ask;
 use crate::bare::TestSpace;
+use crate::bare::ask_service;
+use crate::support;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -154,4 +157,41 @@ async fn applying_a_service_twice_changes_nothing() {
     let second = space.ask(apply()).await;
     assert_eq!(second.code, 200, "{}", second.json());
     assert_eq!(first.json(), second.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applying_an_absent_object_needs_the_right_to_create() {
+    let space = support::TestSpace::start().await;
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "r"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]}],
+    });
+    space.must("POST", roles, Some(&role)).await;
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "r"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "bob"}],
+    });
+    space.must("POST", bindings, Some(&binding)).await;
+    let bob = UserInfo {
+        name: "bob".to_owned(),
+        groups: vec!["system:authenticated".to_owned()],
+        ..UserInfo::default()
+    };
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+    let apply = || Ask {
+        method: "PATCH".to_owned(),
+        path: format!("{MAPS}/a?fieldManager=m"),
+        content_type: Some("application/apply-patch+yaml".to_owned()),
+        body: serde_json::to_vec(&object).unwrap().into(),
+        ..Ask::default()
+    };
+    let refused = ask_service(space.space.service_as(bob.clone()), apply()).await;
+    assert_eq!(refused.code, 403, "{}", refused.json());
+    space.must("POST", MAPS, Some(&object)).await;
+    let applied = ask_service(space.space.service_as(bob), apply()).await;
+    assert_eq!(applied.code, 200, "{}", applied.json());
 }
