@@ -40,8 +40,9 @@ const MANAGER: &str = "klusterlet-operator";
 /// after this time, against changes by hand. Upstream resyncs every three minutes.
 const RESYNC: Duration = Duration::from_secs(180);
 
-/// How soon the hub is asked again whether the cluster was accepted: nothing in the WEC tells.
-const ACCEPTANCE_RECHECK: Duration = Duration::from_secs(5);
+/// How soon the hub is asked again while it has the word: whether it accepted the cluster, or
+/// denied its request. Nothing in the WEC tells. Upstream asks every thirty seconds.
+const HUB_RECHECK: Duration = Duration::from_secs(10);
 
 /// What a Secret holds, if it exists.
 type SecretData = Option<BTreeMap<String, ByteString>>;
@@ -51,7 +52,7 @@ struct Asked {
     secrets: [SecretData; 2],
     at: Instant,
     statement: Statement,
-    awaits_acceptance: bool,
+    awaits_hub: bool,
 }
 
 /// What the operator remembers of a Klusterlet between two reconciliations.
@@ -157,7 +158,7 @@ impl Operator {
         let surroundings = self.surroundings(&plan).await;
         surroundings.wait_until_synced().await;
         let applied = self.apply(&klusterlet, &plan, &surroundings).await;
-        let (connection, awaits_acceptance) = self.connection(&plan, &surroundings).await;
+        let (connection, awaits_hub) = self.connection(&plan, &surroundings).await;
         let find = |name: &str| {
             Rollout::of(
                 surroundings
@@ -174,7 +175,7 @@ impl Operator {
         match applied {
             Applied::Failed { message, .. } => Err(OperatorError::Apply(message)),
             Applied::Uninstalled { .. } => Ok(None),
-            Applied::Complete if awaits_acceptance => Ok(Some(ACCEPTANCE_RECHECK)),
+            Applied::Complete if awaits_hub => Ok(Some(HUB_RECHECK)),
             Applied::Complete => Ok(Some(RESYNC)),
         }
     }
@@ -315,7 +316,7 @@ impl Operator {
     }
 
     /// Asks the hub about the agent's rights, when the answer may have changed. The second value
-    /// tells whether acceptance is all that is missing.
+    /// tells whether the hub has the next word.
     async fn connection(&self, plan: &Plan, around: &Surroundings) -> (Statement, bool) {
         let hub = around
             .hub
@@ -333,13 +334,13 @@ impl Operator {
             .get(&plan.name)
             .and_then(|known| known.asked.as_ref())
         {
-            let fresh_for = if asked.awaits_acceptance {
-                ACCEPTANCE_RECHECK
+            let fresh_for = if asked.awaits_hub {
+                HUB_RECHECK
             } else {
                 RESYNC
             };
             if asked.secrets == secrets && asked.at.elapsed() < fresh_for {
-                return (asked.statement.clone(), asked.awaits_acceptance);
+                return (asked.statement.clone(), asked.awaits_hub);
             }
         }
         let own = connection::test_hub(hub.as_deref()).await;
@@ -354,17 +355,17 @@ impl Operator {
             ),
         };
         let statement = connection::statement(&own, first.as_ref());
-        let awaits_acceptance = awaits_acceptance(&own, first.as_ref());
+        let awaits_hub = awaits_hub(&own, first.as_ref());
         if let Some(known) = self.known.lock().await.get_mut(&plan.name) {
             let statement = statement.clone();
             known.asked = Some(Asked {
                 secrets,
                 at: Instant::now(),
                 statement,
-                awaits_acceptance,
+                awaits_hub,
             });
         }
-        (statement, awaits_acceptance)
+        (statement, awaits_hub)
     }
 }
 
@@ -375,10 +376,9 @@ fn failed(reason: &'static str, error: &ApplyError) -> Applied {
     }
 }
 
-/// Whether the hub gives no rights yet, and everything else is as it should be.
-fn awaits_acceptance(hub: &Finding, bootstrap: Option<&Finding>) -> bool {
-    hub.reason == "HubKubeConfigUnauthorized"
-        && bootstrap.is_some_and(|bootstrap| bootstrap.functional)
+/// Whether everything is as it should be but for the hub's certificate or acceptance.
+fn awaits_hub(hub: &Finding, bootstrap: Option<&Finding>) -> bool {
+    !hub.functional && bootstrap.is_some_and(|bootstrap| bootstrap.functional)
 }
 
 /// Whether the Klusterlet was followed completely as it is now.

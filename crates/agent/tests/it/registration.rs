@@ -4,10 +4,12 @@ use crate::hub::Hub;
 use crate::until;
 use crate::wec::Wec;
 use hyades_agent::credentials::keys;
+use hyades_agent::install::Mode;
 use hyades_api::conditions;
 use hyades_api::conditions::managed_cluster as known;
 use hyades_api::names;
 use hyades_api::names::namespaces;
+use hyades_api::operator::Klusterlet;
 use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
 use hyades_runtime::k8s_openapi::api::core::v1::Event;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
@@ -27,14 +29,29 @@ pub async fn until_available(hub: &Hub, cluster: &str) {
     .await;
 }
 
+/// Waits for an Event in the agent's namespace and returns its message.
+async fn until_event(wec: &Wec, reason: &str) -> String {
+    let events: Api<Event> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+    until(&format!("an Event {reason}"), async || {
+        let all = events
+            .list(&Default::default())
+            .await
+            .expect("events")
+            .items;
+        all.into_iter()
+            .find(|event| event.reason.as_deref() == Some(reason))?
+            .message
+    })
+    .await
+}
+
 #[tokio::test]
 async fn an_agent_registers_under_nothing_but_the_rights_its_operator_gives_it() {
     LocalSet::new()
         .run_until(async {
             let hub = Hub::start(true).await;
             let wec = Wec::start("cluster1").await;
-            wec.join(&hub, "cluster1", hyades_agent::install::Mode::Singleton)
-                .await;
+            wec.join(&hub, "cluster1", Mode::Singleton).await;
             wec.start_operator();
             wec.deployment("klusterlet-agent").await;
             let start = Instant::now();
@@ -139,22 +156,77 @@ async fn a_denial_is_told_where_people_look_for_it() {
             wec.run(&hub, "cluster1").await;
             let request = until("a pending request", async || hub.requests().await.pop()).await;
             hub.judge(request, "Denied").await;
-            let events: Api<Event> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
-            let message = until("an Event about the denial", async || {
-                let all = events.list(&Default::default()).await.expect("events");
-                let found = all
-                    .items
-                    .into_iter()
-                    .find(|event| event.reason.as_deref() == Some("CertificateRequestDenied"));
-                found?.message
-            })
-            .await;
+            let message = until_event(&wec, "CertificateRequestDenied").await;
             assert!(message.contains("Test: a test says so"), "{message}");
             assert_eq!(
                 hub.requests().await.len(),
                 1,
                 "a denied agent does not ask again at once"
             );
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_restarted_agent_goes_on_with_the_credentials_it_has() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(true).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", Mode::Singleton).await;
+            wec.start_operator();
+            let agent = wec.start_agent().await;
+            until_available(&hub, "cluster1").await;
+            agent.cancel();
+            let leases: Api<Lease> = Api::namespaced(hub.client.clone(), "cluster1");
+            let renewed = async || {
+                leases
+                    .get(names::LEASE)
+                    .await
+                    .expect("a lease")
+                    .spec
+                    .and_then(|spec| spec.renew_time)
+            };
+            let before = renewed().await;
+            wec.start_agent().await;
+            until("the lease is renewed again", async || {
+                (renewed().await != before).then_some(())
+            })
+            .await;
+            assert_eq!(
+                hub.requests().await.len(),
+                1,
+                "no second certificate is asked for"
+            );
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_second_cluster_of_the_same_name_is_told_that_the_name_is_taken() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(true).await;
+            let (first, second) = (Wec::start("first").await, Wec::start("second").await);
+            first.run(&hub, "cluster1").await;
+            until_available(&hub, "cluster1").await;
+            second.run(&hub, "cluster1").await;
+            let message = until_event(&second, "CertificateRequestDenied").await;
+            assert!(message.contains("cluster1"), "{message}");
+            let klusterlets: Api<Klusterlet> = Api::all(second.client.clone());
+            until("the Klusterlet tells the denial", async || {
+                let klusterlet = klusterlets
+                    .get(names::KLUSTERLET)
+                    .await
+                    .expect("a Klusterlet");
+                let kind = conditions::klusterlet::HUB_CONNECTION_DEGRADED;
+                let told = conditions::find(&klusterlet.status.conditions, kind)?;
+                told.message
+                    .contains("denied the certificate request")
+                    .then_some(())
+            })
+            .await;
+            until_available(&hub, "cluster1").await;
         })
         .await;
 }

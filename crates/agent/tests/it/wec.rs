@@ -84,6 +84,8 @@ impl Wec {
     }
 
     fn context(&self, namespace: &str, account: &str) -> Context {
+        // A child, so that one program can be stopped and the others run on.
+        let shutdown = self.stop.child_token();
         let user = UserInfo {
             name: format!("system:serviceaccount:{namespace}:{account}"),
             groups: vec![
@@ -95,7 +97,7 @@ impl Wec {
         };
         let client = Client::new(self.space.service_as(user), namespace);
         Context {
-            shutdown: self.stop.clone(),
+            shutdown,
             ..Context::new(client, namespace, account)
         }
     }
@@ -106,16 +108,18 @@ impl Wec {
         tokio::spawn(operator::run(Default::default(), context));
     }
 
-    /// Starts the agent as the operator's Deployment says, under its account.
-    pub async fn start_agent(&self) {
+    /// Starts the agent as the operator's Deployment says, under its account. The token stops it.
+    pub async fn start_agent(&self) -> CancellationToken {
         let deployment = self.deployment("klusterlet-agent").await;
         let container = &deployment.spec.template.spec.expect("a pod").containers[0];
         let flags = container.args.clone().unwrap_or_default();
         let options = <Command as clap::Parser>::parse_from(flags.into_iter().skip(1)).options;
         let context = self.context(namespaces::AGENT, "klusterlet-work-sa");
+        let shutdown = context.shutdown.clone();
         tokio::task::spawn_local(async move {
-            singleton::run(options, context).await.expect("valid flags")
+            singleton::run(options, context).await.expect("valid flags");
         });
+        shutdown
     }
 
     /// The Deployment of that name, once the operator made it.
