@@ -27,21 +27,17 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_else(|| "hyades".into());
     let rest: Vec<OsString> = arguments.collect();
+    // Printed commands begin with the program as typed, which is what runs again.
     let typed = program.to_string_lossy();
     if Path::new(&program)
         .file_name()
         .is_some_and(|name| name == CLUSTERADM)
     {
-        return clusteradm::main(&header(&typed), rest);
+        return clusteradm::main(&typed, rest);
     }
     if rest.first().is_some_and(|word| word == CLUSTERADM) {
         let header = format!("{typed} {CLUSTERADM}");
         return clusteradm::main(&header, rest.into_iter().skip(1).collect());
     }
     hyades::main(program, rest)
-}
-
-/// The program as it appears in printed commands: as typed, which is what runs again.
-fn header(typed: &str) -> String {
-    typed.to_owned()
 }

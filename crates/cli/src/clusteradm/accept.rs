@@ -116,14 +116,14 @@ pub async fn run(session: &Session, args: &AcceptArgs) -> anyhow::Result<()> {
             .0
             .push(format!("no csr is approved yet for cluster {cluster}"));
     }
-    if !unknown.is_empty() {
-        session.console.warn(format!(
-            "No cluster asked to join as {}: run '{} join' on the cluster first; 'kubectl get managedclusters' lists those that asked.",
+    failures.conclude().map_err(|error| match unknown.is_empty() {
+        true => error,
+        false => anyhow!(
+            "{error}\nNo cluster asked to join as {}: run '{} join' on the cluster first; 'kubectl get managedclusters' lists those that asked.",
             unknown.join(", "),
             session.header
-        ));
-    }
-    failures.conclude()
+        ),
+    })
 }
 
 async fn wait_and_accept(

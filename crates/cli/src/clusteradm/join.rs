@@ -92,9 +92,7 @@ pub async fn execute(session: &Session, args: &JoinArgs) -> anyhow::Result<Outco
         .as_deref()
         .or(discovered.authority.as_deref());
     let hub = Hub::connect(&plan, authority, proxy)?;
-    if authority.is_some() {
-        hub.check().await?;
-    }
+    hub.check().await?;
     preflight::conclude(session, &checks(authority))?;
     let server = match discovered.server {
         Some(inner) if args.force_internal_endpoint_lookup => inner,

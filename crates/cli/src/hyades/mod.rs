@@ -58,7 +58,7 @@ enum Command {
     Clusteradm,
     /// Run a component of the image hyades; what its pods do
     #[command(hide = true)]
-    Component(component::ComponentArgs),
+    Component(Box<component::ComponentArgs>),
     /// Print the version
     Version,
 }
@@ -71,7 +71,7 @@ pub fn main(program: OsString, arguments: Vec<OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     match cli.command {
-        Command::Component(arguments) => component::main(arguments),
+        Command::Component(arguments) => component::main(*arguments),
         Command::Up(args) => conclude(host(&args.host, || up::run(&args))),
         Command::Serve(args) => conclude(host(&args.host, || serve::run(&args))),
         Command::Down { data_dir } => conclude(ask(spaces::down(&data_dir))),

@@ -1,5 +1,6 @@
 //! Registering WECs of this host with its ITS: `clusteradm`'s own functions, and waits between.
 
+use super::serving::told;
 use crate::clusteradm::accept;
 use crate::clusteradm::init;
 use crate::clusteradm::init::InitArgs;
@@ -37,7 +38,7 @@ use std::time::Duration;
 ///
 /// No such space.
 pub async fn session(host: &Host, space: &str, timeout: Duration) -> anyhow::Result<Session> {
-    let kubeconfig = host.kubeconfig(space).await?;
+    let kubeconfig = host.kubeconfig(space).await.map_err(told)?;
     let text = kubeconfig.to_yaml().context("write a kubeconfig as YAML")?;
     let origin = format!("the kubeconfig of space {space}");
     Ok(Session {

@@ -4,6 +4,7 @@ use crate::data_dir;
 use crate::data_dir::DataDirArgs;
 use anyhow::Context;
 use hyades_host::Host;
+use hyades_host::HostError;
 use hyades_host::HostOptions;
 use hyades_runtime::client;
 use hyades_runtime::log;
@@ -46,6 +47,11 @@ pub struct HostArgs {
     pub detached: bool,
 }
 
+/// A host's error: its message holds its causes already.
+pub fn told(error: HostError) -> anyhow::Error {
+    anyhow::anyhow!("{error}")
+}
+
 /// Starts the host.
 ///
 /// # Errors
@@ -59,7 +65,7 @@ pub async fn start(args: &HostArgs, folder: &Path) -> anyhow::Result<Host> {
         advertise: args.advertise.clone(),
         binary,
     };
-    Ok(Host::start(options).await?)
+    Host::start(options).await.map_err(told)
 }
 
 /// Runs a host's life on a runtime of its own: `life` starts it and says when it is ready; this

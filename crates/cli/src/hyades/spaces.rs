@@ -1,5 +1,6 @@
 //! `hyades space …` and `hyades down`: asking the host that runs on a data folder.
 
+use super::serving::told;
 use crate::console::print;
 use crate::data_dir;
 use crate::data_dir::DataDirArgs;
@@ -7,6 +8,7 @@ use crate::progress::table;
 use anyhow::Context;
 use hyades_host::AdminClient;
 use hyades_host::SpaceStatus;
+use std::path::Path;
 
 /// What to do with spaces.
 #[derive(Debug, clap::Subcommand)]
@@ -61,17 +63,17 @@ pub async fn run(command: &SpaceCommand) -> anyhow::Result<()> {
             ));
         }
         SpaceCommand::List { data_dir } => {
-            let host = AdminClient::connect(&data_dir.resolve()?).await?;
-            print(&listing(&host.status().await?.spaces));
+            let host = connect(&data_dir.resolve()?).await?;
+            print(&listing(&host.status().await.map_err(told)?.spaces));
         }
         SpaceCommand::Delete { name, data_dir } => {
-            let host = AdminClient::connect(&data_dir.resolve()?).await?;
-            host.delete_space(name).await?;
+            let host = connect(&data_dir.resolve()?).await?;
+            host.delete_space(name).await.map_err(told)?;
             print(&format!("space {name} deleted\n"));
         }
         SpaceCommand::Kubeconfig { name, data_dir } => {
-            let host = AdminClient::connect(&data_dir.resolve()?).await?;
-            let kubeconfig = host.kubeconfig(name).await?;
+            let host = connect(&data_dir.resolve()?).await?;
+            let kubeconfig = host.kubeconfig(name).await.map_err(told)?;
             print(
                 &kubeconfig
                     .to_yaml()
@@ -80,6 +82,10 @@ pub async fn run(command: &SpaceCommand) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+async fn connect(folder: &Path) -> anyhow::Result<AdminClient> {
+    AdminClient::connect(folder).await.map_err(told)
 }
 
 fn listing(spaces: &[SpaceStatus]) -> String {
@@ -102,7 +108,7 @@ fn listing(spaces: &[SpaceStatus]) -> String {
 /// No host runs, or it does not end in time.
 pub async fn down(data_dir: &DataDirArgs) -> anyhow::Result<()> {
     let folder = data_dir.resolve()?;
-    AdminClient::connect(&folder).await?.stop().await?;
+    connect(&folder).await?.stop().await.map_err(told)?;
     print(&format!(
         "The host on {} has stopped; 'hyades up' resumes it.\n",
         folder.display()

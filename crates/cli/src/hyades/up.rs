@@ -14,6 +14,7 @@ use super::registration;
 use super::registration::Hub;
 use super::serving;
 use super::serving::HostArgs;
+use super::serving::told;
 use crate::data_dir;
 use crate::progress::Progress;
 use crate::progress::table;
@@ -124,7 +125,7 @@ impl Setup<'_> {
             if present.iter().any(|space| &space.name == name) {
                 continue;
             }
-            let create = async { Ok(self.host.create_space(name).await?) };
+            let create = async { self.host.create_space(name).await.map_err(told) };
             let done = |_: &_| format!("space {name} created");
             self.progress
                 .step(&format!("creating the space {name}"), create, done)

@@ -139,7 +139,8 @@ impl Hub {
         })
     }
 
-    /// Checks that the server is an API server that trusts the token, and a hub.
+    /// Checks that the server is an API server that trusts the token, and a hub. Upstream leaves
+    /// this out for a hub without a known authority, and installs an agent that gets nowhere.
     ///
     /// # Errors
     ///
