@@ -1,6 +1,7 @@
 //! Makes and checks the generated files of the project.
 
 mod distil;
+mod tidy;
 
 use anyhow::Result;
 use clap::Parser;
@@ -10,10 +11,13 @@ use clap::Parser;
 enum Task {
     /// Distils the table of built-in types from published schemas and protobuf bindings.
     Distil(distil::Arguments),
+    /// Checks what depends on what, file sizes and the ledgers.
+    Tidy,
 }
 
 fn main() -> Result<()> {
     match Task::parse() {
         Task::Distil(arguments) => distil::run(&arguments),
+        Task::Tidy => tidy::run(),
     }
 }
