@@ -120,8 +120,14 @@ impl Trouble {
     }
 
     fn of_io(error: &io::Error) -> Option<Self> {
-        if let Some(found) = error.get_ref().and_then(|inner| Self::of_tls(inner)) {
-            return Some(found);
+        // What an I/O error wraps is not its source; and connectors wrap one in another.
+        if let Some(inner) = error.get_ref() {
+            if let Some(found) = Self::of_tls(inner) {
+                return Some(found);
+            }
+            if let Some(inner) = inner.downcast_ref::<io::Error>() {
+                return Self::of_io(inner);
+            }
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused(error.to_string())),
@@ -225,7 +231,8 @@ mod tests {
         assert!(matches!(Trouble::of(&error), Trouble::Refused(_)));
 
         let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let error = kube::Error::Service(Box::new(io::Error::other(untrusted)));
+        let wrapped_twice = io::Error::other(io::Error::other(untrusted));
+        let error = kube::Error::Service(Box::new(wrapped_twice));
         assert!(matches!(Trouble::of(&error), Trouble::Untrusted(_)));
         assert!(
             Trouble::of(&error)

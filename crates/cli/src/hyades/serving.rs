@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
+use std::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 /// Threads of a host: one for each core of the machines this is built for. Each space's store has
@@ -24,6 +26,12 @@ const WORKERS: usize = 2;
 
 /// A log larger than this is set aside as `host.log.old` at the next start, in bytes.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How long a data folder in use is tried again: a host that was just killed holds it until the
+/// system has taken its memory back.
+const FOLDER_PATIENCE: Duration = Duration::from_secs(1);
+/// Pause between two tries.
+const FOLDER_PAUSE: Duration = Duration::from_millis(20);
 
 /// How a host is served.
 #[derive(Debug, Clone, clap::Args)]
@@ -65,7 +73,15 @@ pub async fn start(args: &HostArgs, folder: &Path) -> anyhow::Result<Host> {
         advertise: args.advertise.clone(),
         binary,
     };
-    Host::start(options).await.map_err(told)
+    let deadline = Instant::now() + FOLDER_PATIENCE;
+    loop {
+        match Host::start(options.clone()).await {
+            Err(HostError::FolderInUse { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(FOLDER_PAUSE).await;
+            }
+            started => return started.map_err(told),
+        }
+    }
 }
 
 /// Runs a host's life on a runtime of its own: `life` starts it and says when it is ready; this

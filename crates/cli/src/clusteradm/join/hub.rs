@@ -91,6 +91,7 @@ impl Hub {
                 "; give the right authority with --ca-file, or a --hub-apiserver that the hub's certificate names"
             }
             Trouble::NameNotFound(_)
+            | Trouble::NotFound(_)
             | Trouble::Refused(_)
             | Trouble::TimedOut(_)
             | Trouble::NotAnApiServer(_) => {
