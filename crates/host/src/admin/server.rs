@@ -23,6 +23,7 @@ use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::BODY_BYTES_MAX;
 use super::Failure;
@@ -38,6 +39,8 @@ const CONNECTIONS_MAX: usize = 16;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after the operating system refused a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long an answer may take to be written once the host stops; it is some bytes to a socket.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// Only the owner of the data folder may connect.
 const SOCKET_MODE: u32 = 0o600;
 
@@ -53,16 +56,17 @@ pub(crate) fn bind(data: &Folder) -> Result<UnixListener, HostError> {
     bind().map_err(HostError::file("create", &path))
 }
 
-/// Serves until `stop` is cancelled.
+/// Serves until `stop` is cancelled; returns when whoever asked for that has been answered.
 pub(crate) async fn serve(listener: UnixListener, host: Host, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = TaskTracker::new();
     loop {
         let next = async {
             let slot = slots.clone().acquire_owned().await.ok();
             (slot, listener.accept().await)
         };
         let (slot, accepted) = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             next = next => next,
         };
         let Ok((stream, _)) = accepted else {
@@ -70,17 +74,16 @@ pub(crate) async fn serve(listener: UnixListener, host: Host, stop: Cancellation
             continue;
         };
         let (host, stop) = (host.clone(), stop.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = connection(stream, host) => {}
-                () = stop.cancelled() => {}
-            }
+        connections.spawn(async move {
+            connection(stream, host, stop).await;
             drop(slot);
         });
     }
+    connections.close();
+    connections.wait().await;
 }
 
-async fn connection(stream: UnixStream, host: Host) {
+async fn connection(stream: UnixStream, host: Host, stop: CancellationToken) {
     let service = service_fn(move |request| {
         let host = host.clone();
         async move { Ok::<_, Infallible>(answer(&host, request).await) }
@@ -89,7 +92,18 @@ async fn connection(stream: UnixStream, host: Host) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(SHUTDOWN_GRACE, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "an admin connection broke");
     }
 }
