@@ -6,6 +6,7 @@
 //! down, space … ──▶ the running host, through its socket
 //! ```
 
+mod bench;
 mod contexts;
 mod detach;
 mod registered;
@@ -56,6 +57,8 @@ enum Command {
     /// Register clusters with a hub; also this program under the name clusteradm
     #[command(name = "clusteradm")]
     Clusteradm,
+    /// Measure this binary on this machine
+    Bench(bench::BenchArgs),
     /// Run a component of the image hyades; what its pods do
     #[command(hide = true)]
     Component(Box<component::ComponentArgs>),
@@ -72,6 +75,7 @@ pub fn main(program: OsString, arguments: Vec<OsString>) -> ExitCode {
     };
     match cli.command {
         Command::Component(arguments) => component::main(*arguments),
+        Command::Bench(args) => conclude(bench::main(&args)),
         Command::Up(args) => conclude(host(&args.host, || up::run(&args))),
         Command::Serve(args) => conclude(host(&args.host, || serve::run(&args))),
         Command::Down { data_dir } => conclude(ask(spaces::down(&data_dir))),
