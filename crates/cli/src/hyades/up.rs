@@ -167,7 +167,8 @@ impl Setup<'_> {
             }
         }
         self.available(&hub, &fresh, &known).await?;
-        Ok([fresh, known].concat())
+        let is_registered = |wec: &&String| fresh.contains(wec) || known.contains(wec);
+        Ok(wecs.iter().filter(is_registered).cloned().collect())
     }
 
     /// Joins WECs and accepts them, all at once.
@@ -232,13 +233,18 @@ fn summary(host: &Host, folder: &Path, kubeconfig: Option<&Path>, names: &[Strin
         let url = format!("{}/spaces/{name}", host.url());
         rows.push(vec![name.clone(), role.to_owned(), url]);
     }
+    let wec = names
+        .iter()
+        .find(|name| ![ITS, WDS].contains(&name.as_str()));
+    let look = wec.map(|wec| format!("  kubectl --context {wec} get pods -A\n"));
     let own = data_dir::kubeconfig(folder);
     let kubeconfig = kubeconfig.unwrap_or(&own);
     format!(
-        "\n{}\nNext:\n  export KUBECONFIG={}\n  export PATH={}:$PATH\n  kubectl --context {ITS} get managedclusters\n  kubectl --context cluster1 get pods -A\n  clusteradm --context {ITS} get token\n",
+        "\n{}\nNext:\n  export KUBECONFIG={}\n  export PATH={}:$PATH\n  kubectl --context {ITS} get managedclusters\n{}  clusteradm --context {ITS} get token\n",
         table(&rows),
         quoted(kubeconfig),
         quoted(&data_dir::programs(folder)),
+        look.unwrap_or_default(),
     )
 }
 
