@@ -36,7 +36,8 @@ pub async fn objects(
     if output_file.is_some() || session.dry_run {
         let text = yaml(objects)?;
         if let Some(path) = output_file {
-            write_file(path, &text, 0o755)?;
+            // Upstream leaves the file to everybody; there are tokens among the objects.
+            write_file(path, &text, 0o600)?;
         }
         if session.dry_run {
             session.console.text(&text);
