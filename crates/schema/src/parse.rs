@@ -109,6 +109,22 @@ fn worded(error: &serde_json::Error, bytes: &[u8]) -> ParseError {
     ParseError::Syntax(format!("invalid character '{found}' {place}"))
 }
 
+/// How deep arrays and objects nest in a value; a scalar has depth 0. Walks without recursion, so
+/// that a value of any depth can be asked about.
+pub fn depth(value: &Value) -> usize {
+    let mut deepest = 0;
+    let mut open = vec![(value, 0)];
+    while let Some((value, above)) = open.pop() {
+        match value {
+            Value::Array(items) => open.extend(items.iter().map(|item| (item, above + 1))),
+            Value::Object(fields) => open.extend(fields.values().map(|field| (field, above + 1))),
+            _ => continue,
+        }
+        deepest = deepest.max(above + 1);
+    }
+    deepest
+}
+
 fn character_at(bytes: &[u8], line: usize, column: usize) -> char {
     bytes
         .split(|byte| *byte == b'\n')

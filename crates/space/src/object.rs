@@ -13,6 +13,10 @@ pub const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
 /// The finalizer with which an orphaning deletion waits for its dependents' release.
 pub const ORPHAN_FINALIZER: &str = "orphan";
 
+/// How deep a stored object may nest: what is stored deeper could not be read again, as the parser
+/// stops at 128. Bodies stop at 120; what the server adds to them is less deep than the rest.
+pub const DEPTH_MAX: usize = 127;
+
 /// `metadata`, or an empty map for an object without one.
 pub fn metadata(object: &Value) -> &Map<String, Value> {
     static EMPTY: std::sync::OnceLock<Map<String, Value>> = std::sync::OnceLock::new();

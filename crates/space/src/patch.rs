@@ -5,6 +5,7 @@ use hyades_schema::merge::ApplyError;
 use hyades_schema::merge::PatchError;
 use serde_json::Value;
 
+use crate::body;
 use crate::core::Actor;
 use crate::core::Core;
 use crate::core::Place;
@@ -54,6 +55,7 @@ pub(crate) async fn patch(
     write::update(core, actor, place, |current| {
         let mut new = patched(place, current, &patch)?;
         write::check_name(place, &new)?;
+        body::check_kind(&place.resource, &mut new)?;
         engines::settle(actor, &place.resource, &mut new, &[])
             .map_err(|error| unfit(&new, &error))?;
         Ok(new)
@@ -83,7 +85,9 @@ pub(crate) fn patched(place: &Place, current: &Value, patch: &Patch) -> Result<V
 fn refused(error: &PatchError) -> Status {
     match error {
         PatchError::Decode(_) => Status::bad_request(error.to_string()),
-        PatchError::TooManyOperations(_) => Status::bad_request(error.to_string()),
+        PatchError::TooManyOperations(_) | PatchError::CarriesTooMuch | PatchError::TooDeep => {
+            Status::bad_request(error.to_string())
+        }
         PatchError::Rejected(why) => {
             tracing::debug!(%why, "a JSON patch does not apply");
             Status::unprocessable()

@@ -239,6 +239,9 @@ impl Watcher {
                     if !bytes.is_empty() {
                         return Some(bytes);
                     }
+                    if self.ended {
+                        return None;
+                    }
                 }
                 () = tokio::time::sleep_until(self.deadline) => {
                     return None;

@@ -177,6 +177,12 @@ fn check_namespace(place: &Place, object: &mut Value) -> Result<(), Status> {
 }
 
 fn validate(place: &Place, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+    if hyades_schema::parse::depth(new) > object::DEPTH_MAX {
+        let most = object::DEPTH_MAX;
+        return Err(Status::bad_request(format!(
+            "the object nests deeper than the {most} levels that are stored; flatten it"
+        )));
+    }
     let errors = engines::validate(place, new, old);
     if errors.is_empty() {
         return Ok(());

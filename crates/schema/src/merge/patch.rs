@@ -1,10 +1,22 @@
 //! JSON patch (RFC 6902) and JSON merge patch (RFC 7386).
 
+use json_patch::PatchOperation;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::parse::MAX_DEPTH;
+use crate::parse::depth;
+
 /// Operations in one JSON patch, at most: upstream's limit, which bounds the work of one request.
 pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
+
+/// Bytes that the copies and moves of one JSON patch may carry together. Each copy can double the
+/// object, so that forty operations would fill any memory; a whole request body is as much as any
+/// patch needs.
+pub const MAX_JSON_PATCH_CARRIED_BYTES: usize = 3 * 1024 * 1024;
+
+/// What a value costs beside its texts, in bytes.
+const VALUE_BYTES: usize = size_of::<Value>();
 
 /// Why a patch was not applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +29,15 @@ pub enum PatchError {
         "The allowed maximum operations in a JSON patch is {MAX_JSON_PATCH_OPERATIONS}, got {0}"
     )]
     TooManyOperations(usize),
+    /// The patch copies or moves too much: 400.
+    #[error(
+        "the copy and move operations of the JSON patch carry more than \
+         {MAX_JSON_PATCH_CARRIED_BYTES} bytes; replace the object instead"
+    )]
+    CarriesTooMuch,
+    /// The patch would nest the object too deep: 400.
+    #[error("the JSON patch nests the object deeper than {MAX_DEPTH} levels; flatten the object")]
+    TooDeep,
     /// The patch does not apply to the object: 422. The API server gives no reason; it is kept here
     /// for logs.
     #[error("the server rejected our request due to an error in our request")]
@@ -42,9 +63,59 @@ pub fn json_patch(doc: &Value, patch: &Value) -> Result<Value, PatchError> {
     let operations: json_patch::Patch = serde_json::from_value(patch.clone())
         .map_err(|error| PatchError::Rejected(error.to_string()))?;
     let mut out = doc.clone();
-    json_patch::patch(&mut out, &operations)
-        .map_err(|error| PatchError::Rejected(error.to_string()))?;
+    let mut carried = 0;
+    for operation in operations.iter() {
+        bounded(&out, operation, &mut carried)?;
+        json_patch::patch(&mut out, std::slice::from_ref(operation))
+            .map_err(|error| PatchError::Rejected(error.to_string()))?;
+    }
     Ok(out)
+}
+
+/// Whether the document stays within its limits through an operation; `carried` counts what copies
+/// and moves have carried so far.
+fn bounded(doc: &Value, operation: &PatchOperation, carried: &mut usize) -> Result<(), PatchError> {
+    let (path, value) = match operation {
+        PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+        PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+        PatchOperation::Copy(copy) => (&copy.path, doc.pointer(copy.from.as_str())),
+        PatchOperation::Move(step) => (&step.path, doc.pointer(step.from.as_str())),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+    };
+    // What is not there is refused when the operation is carried out.
+    let Some(value) = value else {
+        return Ok(());
+    };
+    if matches!(operation, PatchOperation::Copy(_) | PatchOperation::Move(_)) {
+        *carried = carried.saturating_add(weight(value));
+        if *carried > MAX_JSON_PATCH_CARRIED_BYTES {
+            return Err(PatchError::CarriesTooMuch);
+        }
+    }
+    let above = path.as_str().matches('/').count();
+    if above + depth(value) > MAX_DEPTH {
+        return Err(PatchError::TooDeep);
+    }
+    Ok(())
+}
+
+/// Roughly the memory a value takes, in bytes.
+fn weight(value: &Value) -> usize {
+    let mut bytes = 0;
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        bytes += VALUE_BYTES;
+        match value {
+            Value::String(text) => bytes += text.len(),
+            Value::Array(items) => open.extend(items),
+            Value::Object(fields) => {
+                bytes += fields.keys().map(String::len).sum::<usize>();
+                open.extend(fields.values());
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    bytes
 }
 
 /// Lays a merge patch over the document: objects merge, `null` deletes, anything else replaces.
@@ -155,6 +226,43 @@ mod tests {
             .expect_err("an object is no JSON patch");
         let expected = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn copies_that_double_an_object_are_stopped_before_memory_is() {
+        let doc = json!({"data": {"a": "x".repeat(1000)}});
+        let copies: Vec<Value> = (0..60)
+            .map(
+                |number| json!({"op": "copy", "from": "/data", "path": format!("/data/c{number}")}),
+            )
+            .collect();
+        assert_eq!(
+            json_patch(&doc, &Value::Array(copies)),
+            Err(PatchError::CarriesTooMuch)
+        );
+        let few = json!([{"op": "copy", "from": "/data/a", "path": "/data/b"}]);
+        assert_eq!(
+            json_patch(&doc, &few).unwrap()["data"]["b"],
+            doc["data"]["a"]
+        );
+    }
+
+    #[test]
+    fn no_operation_nests_an_object_deeper_than_a_body_may_be() {
+        let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
+        let path = |levels: usize| "/a".repeat(levels);
+        let doc = nested(MAX_DEPTH / 2);
+        for operation in [
+            json!({"op": "add", "path": path(MAX_DEPTH / 2), "value": nested(MAX_DEPTH / 2 + 1)}),
+            json!({"op": "replace", "path": path(MAX_DEPTH / 2), "value": nested(MAX_DEPTH / 2 + 1)}),
+            json!({"op": "copy", "from": "", "path": path(MAX_DEPTH / 2 + 1)}),
+        ] {
+            let refused = json_patch(&doc, &json!([operation]));
+            assert_eq!(refused, Err(PatchError::TooDeep), "{operation}");
+        }
+        let most =
+            json!([{"op": "add", "path": path(MAX_DEPTH / 2), "value": nested(MAX_DEPTH / 2)}]);
+        assert_eq!(depth(&json_patch(&doc, &most).unwrap()), MAX_DEPTH);
     }
 
     #[test]

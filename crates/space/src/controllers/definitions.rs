@@ -90,7 +90,10 @@ async fn reconcile(space: &Loopback, name: &str) -> Result<(), Status> {
         return Ok(());
     }
     if let Some(resource) = served(&definition)
-        && space.registry().find(&resource).is_some()
+        && space
+            .registry()
+            .find(&resource)
+            .is_some_and(|found| found.is_custom())
         && !delete_all(space, &resource).await?
     {
         // Objects with finalizers remain; the last one's deletion calls again.

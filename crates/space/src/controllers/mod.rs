@@ -21,8 +21,10 @@ mod queue;
 mod signer;
 
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use hyades_pki::Authority;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +79,12 @@ where
                 () = stop.cancelled() => return,
                 key = queue.next() => key,
             };
-            match reconcile(key.clone()).await {
+            // One object that a defect stumbles over must not end the controller for all others.
+            let attempt = AssertUnwindSafe(reconcile(key.clone())).catch_unwind();
+            let outcome = attempt
+                .await
+                .unwrap_or_else(|_| Err(Status::internal("the controller panicked; see its log")));
+            match outcome {
                 Ok(()) => queue.forget(&key),
                 Err(_) if stop.is_cancelled() => return,
                 Err(status) => {

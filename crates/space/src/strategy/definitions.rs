@@ -11,6 +11,33 @@ use serde_json::json;
 use crate::core::Core;
 use crate::names;
 use crate::object;
+use crate::query;
+use crate::registry::Resource;
+use crate::registry::builtin_resources;
+use crate::status::Status;
+
+/// Refuses a definition of a built-in resource. Its objects would be stored among the built-in ones,
+/// past their rules, and its deletion would delete them. The name of a definition holds group and
+/// plural, so neither can change later.
+pub(super) fn refuse_built_in(resource: &Resource, object: &Value) -> Result<(), Status> {
+    let spec = &object["spec"];
+    let group = spec["group"].as_str().unwrap_or_default();
+    let plural = spec["names"]["plural"].as_str().unwrap_or_default();
+    let prefix = names::resource_prefix(group, plural);
+    let taken = builtin_resources().values().any(|present| {
+        let same = present.gvr.group == group && present.gvr.resource == plural;
+        same || present.prefix == prefix
+    });
+    if !taken {
+        return Ok(());
+    }
+    let cause = query::forbidden(
+        "spec.names.plural",
+        "the resource is a built-in one of this group; choose another group",
+    );
+    let kind = resource.qualified_kind();
+    Err(Status::invalid(kind, object::name(object), vec![cause]))
+}
 
 /// Fills in derived names and the status.
 pub(super) fn prepare(core: &Core, object: &mut Value, old: Option<&Value>) {

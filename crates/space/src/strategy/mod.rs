@@ -79,7 +79,10 @@ pub(crate) fn prepare_create(
         "CertificateSigningRequest" => certificates::prepare_create(object, &actor.user),
         "Pod" => pods::prepare_create(object),
         "Job" => jobs::prepare_create(object),
-        "CustomResourceDefinition" => definitions::prepare(core, object, None),
+        "CustomResourceDefinition" => {
+            definitions::refuse_built_in(resource, object)?;
+            definitions::prepare(core, object, None);
+        }
         "Service" => services::allocate(core, object)?,
         _ => {}
     }

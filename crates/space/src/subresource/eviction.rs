@@ -12,7 +12,6 @@ use crate::delete::DeleteOptions;
 use crate::names;
 use crate::negotiate;
 use crate::object;
-use crate::query::Query;
 use crate::query::WriteOptions;
 use crate::read;
 use crate::resources;
@@ -34,7 +33,7 @@ pub(super) async fn serve(call: &Call, place: &Place, bytes: &[u8]) -> Result<An
         return Err(Status::too_many_requests(message, 10));
     }
     let stated = decoded.value.get("deleteOptions");
-    let options = DeleteOptions::parse(&Query::default(), stated)?;
+    let options = DeleteOptions::parse(&call.head.query, stated)?;
     let actor = Actor::new(call.user.clone(), String::new(), WriteOptions::default());
     delete::delete(&call.core, &actor, &pod_place, &options).await?;
     let status = json!({

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hyades_space::identity::UserInfo;
+use serde_json::Value;
 use serde_json::json;
 
 use crate::bare::Ask;
@@ -194,4 +195,82 @@ async fn applying_an_absent_object_needs_the_right_to_create() {
     space.must("POST", MAPS, Some(&object)).await;
     let applied = ask_service(space.space.service_as(bob), apply()).await;
     assert_eq!(applied.code, 200, "{}", applied.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_changes_no_kind() {
+    let space = support::TestSpace::start().await;
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+    space.must("POST", MAPS, Some(&object)).await;
+    let path = format!("{MAPS}/a");
+    for change in [json!({"kind": "Secret"}), json!({"apiVersion": "v2"})] {
+        let refused = space.admin("PATCH", &path, Some(&change)).await;
+        assert_eq!(refused.code, 400, "{}", refused.body);
+    }
+    let stored = space.must("GET", &path, None).await;
+    assert_eq!(stored["kind"], "ConfigMap");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_eviction_on_trial_leaves_the_pod() {
+    let space = support::TestSpace::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    space.must("POST", pods, Some(&pod)).await;
+    let eviction = json!({
+        "apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": {"name": "p", "namespace": "default"},
+    });
+    let trial = format!("{pods}/p/eviction?dryRun=All");
+    space.must("POST", &trial, Some(&eviction)).await;
+    space.must("GET", &format!("{pods}/p"), None).await;
+    let real = format!("{pods}/p/eviction");
+    space.must("POST", &real, Some(&eviction)).await;
+    space.gone("the evicted pod", &format!("{pods}/p")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_definition_takes_a_built_in_resource() {
+    let space = support::TestSpace::start().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "clusterrolebindings.rbac.authorization.k8s.io"},
+        "spec": {
+            "group": "rbac.authorization.k8s.io", "scope": "Namespaced",
+            "names": {"plural": "clusterrolebindings", "kind": "Mine"},
+            "versions": [{"name": "v2", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}}}],
+        },
+    });
+    let refused = space.admin("POST", definitions, Some(&definition)).await;
+    assert_eq!(refused.code, 422, "{}", refused.body);
+    let why = refused.body["message"].as_str().unwrap_or_default();
+    assert!(why.contains("built-in"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_cannot_grow_an_object_without_bound() {
+    let space = support::TestSpace::start().await;
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"},
+        "data": {"a": "x".repeat(1000)},
+    });
+    space.must("POST", MAPS, Some(&object)).await;
+    let copies: Vec<Value> = (0..60)
+        .map(|number| json!({"op": "copy", "from": "/data", "path": format!("/data/c{number}")}))
+        .collect();
+    let ask = Ask {
+        method: "PATCH".to_owned(),
+        path: format!("{MAPS}/a"),
+        content_type: Some("application/json-patch+json".to_owned()),
+        body: Value::Array(copies).to_string().into(),
+        ..Ask::default()
+    };
+    let service = space.space.service_as(UserInfo::apiserver());
+    let refused = ask_service(service, ask).await;
+    assert_eq!(refused.code, 400, "{}", refused.json());
 }

@@ -15,6 +15,10 @@ use super::rule::quoted_list;
 use crate::identity::Attributes;
 use crate::identity::UserInfo;
 
+/// How many single permissions a role may amount to when its writer has to hold each of them. The
+/// largest role known grants some hundred; a body of 3 MiB could spell out more than memory holds.
+const PARTS_MAX: usize = 10_000;
+
 /// Why a role or binding may not be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Escalation {
@@ -132,6 +136,14 @@ impl Authoriser {
         namespace: &str,
         rules: &[PolicyRule],
     ) -> Result<(), Escalation> {
+        let counts = rules.iter().map(PolicyRule::part_count);
+        let parts = counts.fold(0, usize::saturating_add);
+        if parts > PARTS_MAX {
+            return Err(Escalation::Lacking(format!(
+                "the rules amount to {parts} single permissions, more than the {PARTS_MAX} that \
+                 are checked one by one; use \"*\", or split the role"
+            )));
+        }
         let held = self.rules_of(user, namespace);
         let lacking = missing(&held.rules, rules);
         if lacking.is_empty() {

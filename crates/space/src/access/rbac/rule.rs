@@ -112,6 +112,22 @@ impl PolicyRule {
         })
     }
 
+    /// How many rules [`PolicyRule::broken_down`] makes of this one.
+    pub fn part_count(&self) -> usize {
+        let lists = [
+            self.api_groups.len(),
+            self.resources.len(),
+            self.verbs.len(),
+            self.resource_names.len().max(1),
+        ];
+        let resources = lists.into_iter().fold(1, usize::saturating_mul);
+        let paths = self
+            .non_resource_urls
+            .len()
+            .saturating_mul(self.verbs.len());
+        resources.saturating_add(paths)
+    }
+
     /// The smallest rules that together say the same: one verb each, on one resource (and name) or
     /// one path.
     pub fn broken_down(&self) -> Vec<PolicyRule> {
@@ -352,6 +368,15 @@ mod tests {
         let subresources = rule(&["*"], &["*/status"], &[], &["*"]);
         let status = rule(&["apps"], &["deployments/status"], &[], &["patch"]);
         assert!(missing(&[subresources], &[status]).is_empty());
+    }
+
+    #[test]
+    fn the_parts_of_a_rule_are_counted_without_being_made() {
+        let few = rule(&["a", "b"], &["x"], &["n", "m"], &["get", "list"]);
+        assert_eq!(few.part_count(), few.broken_down().len());
+        let many = vec!["x"; 100_000];
+        let wide = rule(&many, &many, &many, &many);
+        assert_eq!(wide.part_count(), usize::MAX);
     }
 
     #[test]

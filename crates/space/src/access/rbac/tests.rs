@@ -255,3 +255,19 @@ fn aggregation_needs_every_permission() {
     let owner = user("ann", &["owners"]);
     assert_eq!(authoriser.confirm_aggregation(&owner, "x"), Ok(()));
 }
+
+#[test]
+fn a_role_too_wide_to_be_checked_is_refused_unchecked() {
+    let authoriser = recorded();
+    let many: Vec<Value> = (0..10_000)
+        .map(|number| json!(number.to_string()))
+        .collect();
+    let rules = PolicyRule::list_from_json(&json!([{
+        "apiGroups": many, "resources": many, "verbs": many, "resourceNames": many,
+    }]));
+    let refused = authoriser.confirm_role(&user("bob", &[]), "o2", "wide", &rules);
+    let Err(Escalation::Lacking(why)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(why.contains("single permissions"), "{why}");
+}
