@@ -229,7 +229,7 @@ impl Committer {
             let mut visible = shared.write();
             events.iter().for_each(|event| visible.apply(event));
         }
-        publisher.publish(events, shared.options.watch_lag_events_max);
+        publisher.publish(events, &shared.options);
         shared.published.raise(last.revision);
         drop(publisher);
         lock(&shared.submission).settle(events);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::Event;
 use crate::Hook;
+use crate::Options;
 use crate::types::covers;
 use crate::watch::Index;
 
@@ -38,14 +39,14 @@ impl Publisher {
     }
 
     /// Calls hooks, then fills mailboxes.
-    pub(crate) fn publish(&mut self, events: &[Arc<Event>], lag_max: usize) {
+    pub(crate) fn publish(&mut self, events: &[Arc<Event>], options: &Options) {
         for event in events {
             for (prefix, hook) in &self.hooks {
                 if covers(prefix, &event.key) {
                     call(prefix, hook, event);
                 }
             }
-            self.watchers.deliver(event, lag_max);
+            self.watchers.deliver(event, options);
         }
     }
 }

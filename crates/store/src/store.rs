@@ -316,11 +316,14 @@ impl Store {
     /// Counts and sizes.
     pub fn statistics(&self) -> Statistics {
         let shared = self.shared();
+        // One lock after the other: held together they would be taken in the wrong order.
+        let keys = shared.read().entries.len();
+        let watches = lock(&shared.publisher).watchers.len();
         Statistics {
             commits: shared.commits.load(Ordering::Relaxed),
             writes: shared.writes.load(Ordering::Relaxed),
-            keys: shared.read().entries.len(),
-            watches: lock(&shared.publisher).watchers.len(),
+            keys,
+            watches,
         }
     }
 }

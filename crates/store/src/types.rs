@@ -111,18 +111,22 @@ pub struct Options {
     pub history_bytes_max: usize,
     /// How many events a watcher may lag behind before it is cut.
     pub watch_lag_events_max: usize,
+    /// How many bytes of events may wait for a watcher before it is cut.
+    pub watch_lag_bytes_max: usize,
 }
 
 impl Default for Options {
     /// Ten thousand agents renewing a lease each ten seconds make a thousand events a second: a
     /// hundred thousand events let a client that was away for a minute and a half resume instead
     /// of listing again. Lease values are some 400 bytes, hence 64 MiB; a quiet space stays far
-    /// below. A watcher ten thousand events behind is about ten seconds late in that fleet.
+    /// below. A watcher ten thousand events behind is about ten seconds late in that fleet; their
+    /// leases are some 4 MiB, and 16 MiB of larger objects is a backlog that relisting beats.
     fn default() -> Options {
         Options {
             history_events_max: 100_000,
             history_bytes_max: 64 * 1024 * 1024,
             watch_lag_events_max: 10_000,
+            watch_lag_bytes_max: 16 * 1024 * 1024,
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::Error;
 use crate::Event;
+use crate::Options;
 use crate::Revision;
 use crate::store::Shared;
 
@@ -33,6 +34,8 @@ enum End {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Arc<Event>>,
+    /// What the events hold, in bytes.
+    bytes: usize,
     end: Option<End>,
 }
 
@@ -44,14 +47,19 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Puts an event in; says `false` when the watcher is cut because `lag_max` are waiting.
-    fn push(&self, event: &Arc<Event>, lag_max: usize) -> bool {
+    /// Puts an event in; says `false` when the watcher is cut because too much is waiting.
+    fn push(&self, event: &Arc<Event>, options: &Options) -> bool {
         let mut queue = lock(&self.queue);
-        let kept = queue.events.len() < lag_max;
+        // A single event is always taken, however large.
+        let fits = queue.bytes + held_bytes(event) <= options.watch_lag_bytes_max;
+        let kept =
+            queue.events.len() < options.watch_lag_events_max && (fits || queue.events.is_empty());
         if kept {
+            queue.bytes += held_bytes(event);
             queue.events.push_back(event.clone());
         } else {
             queue.events = VecDeque::new();
+            queue.bytes = 0;
             queue.end = Some(End::Cut);
         }
         drop(queue);
@@ -63,6 +71,14 @@ impl Mailbox {
         lock(&self.queue).end.get_or_insert(End::Closed);
         self.filled.notify_one();
     }
+}
+
+/// What a waiting event keeps in memory, in bytes: its texts, which history may have dropped long
+/// ago. The value before it is that of an earlier event.
+fn held_bytes(event: &Event) -> usize {
+    let value = event.value.as_ref().map_or(0, |entry| entry.value.len());
+    let tombstone = event.tombstone.as_ref().map_or(0, bytes::Bytes::len);
+    event.key.len() + value + tombstone
 }
 
 /// All watchers, found by prefix: an event looks up the few prefixes its key has, so watchers of
@@ -89,12 +105,12 @@ impl Index {
     }
 
     /// Hands an event to every watcher of a prefix that covers its key.
-    pub(crate) fn deliver(&mut self, event: &Arc<Event>, lag_max: usize) {
+    pub(crate) fn deliver(&mut self, event: &Arc<Event>, options: &Options) {
         for prefix in prefixes(&event.key) {
             let Some(mailboxes) = self.by_prefix.get_mut(prefix) else {
                 continue;
             };
-            mailboxes.retain(|mailbox| mailbox.push(event, lag_max));
+            mailboxes.retain(|mailbox| mailbox.push(event, options));
             if mailboxes.is_empty() {
                 self.by_prefix.remove(prefix);
             }
@@ -203,7 +219,10 @@ impl Watch {
             return Ok(Some(event));
         }
         match (queue.events.pop_front(), queue.end) {
-            (Some(event), _) => Ok(Some(event)),
+            (Some(event), _) => {
+                queue.bytes -= held_bytes(&event);
+                Ok(Some(event))
+            }
             (None, Some(_)) => Err(Error::Closed),
             (None, None) => Ok(None),
         }

@@ -88,6 +88,25 @@ async fn a_deletion_carries_the_last_value_and_its_tombstone() {
 }
 
 #[tokio::test]
+async fn a_watcher_that_lags_by_many_bytes_is_cut_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options {
+        watch_lag_bytes_max: 1,
+        ..Options::default()
+    };
+    let store = open(&folder, options);
+    let mut slow = store.watch("", 0).expect("a watch");
+    let mut quick = store.watch("", 0).expect("a watch");
+    for number in 0..2 {
+        create(&store, &format!("a/{number}")).await;
+        assert_eq!(ready(&mut quick).len(), 1, "one event always fits");
+    }
+    let error = slow.next().await.expect_err("cut");
+    assert!(matches!(error, Error::Compacted { .. }), "{error}");
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_slow_watcher_is_cut_and_the_others_go_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let options = Options {
