@@ -133,6 +133,9 @@ fn program(pod: &Pod, container: &Container) -> Result<Program, Refusal> {
     }
     let mut environment = BTreeMap::new();
     for variable in container.env.iter().flatten() {
+        if steers_the_loader(&variable.name) {
+            return Err(needs(&format!("environment variable {:?}", variable.name)));
+        }
         let value = variable_value(pod, variable)?;
         let value = expand(&value, &environment);
         environment.insert(variable.name.clone(), value);
@@ -157,6 +160,12 @@ fn program(pod: &Pod, container: &Container) -> Result<Program, Refusal> {
             .and_then(|limits| limits.get("memory"))
             .and_then(|quantity| bytes(&quantity.0)),
     })
+}
+
+/// Whether a variable makes the dynamic loader run or write files of somebody's choice, which in a
+/// container would be the container's and here are the host's.
+fn steers_the_loader(variable: &str) -> bool {
+    variable.starts_with("LD_") || variable == "GLIBC_TUNABLES"
 }
 
 fn variable_value(pod: &Pod, variable: &EnvVar) -> Result<String, Refusal> {
@@ -290,6 +299,18 @@ mod tests {
                 matches!(admit(&pod), Err(Refusal::ForeignCommand { .. })),
                 "{pod:?}"
             );
+        }
+    }
+
+    #[test]
+    fn no_pod_steers_the_loader_of_its_process() {
+        for name in ["LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES"] {
+            let pod = pod(json!({
+                "name": "c", "image": image::reference(), "args": ["component", "hub"],
+                "env": [{"name": name, "value": "/tmp/x.so"}],
+            }));
+            let refusal = admit(&pod).expect_err("refused");
+            assert!(refusal.to_string().contains(name), "{refusal}");
         }
     }
 

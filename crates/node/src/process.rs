@@ -80,8 +80,9 @@ impl Running {
         command
             .args(&program.arguments)
             .env_clear()
-            .envs(&around.environment)
             .envs(&program.environment)
+            // After the pod's own, so that no pod points its process at other credentials.
+            .envs(&around.environment)
             .envs(
                 ports
                     .iter()

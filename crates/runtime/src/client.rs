@@ -73,15 +73,50 @@ pub async fn local_config() -> Result<Config, ClientError> {
 }
 
 /// Reads a kubeconfig from text, using its current context. `origin` names it in errors.
+///
+/// The text comes from a Secret, whose author may be somebody who must not run commands or read
+/// files where this process runs: credentials have to be in the text itself.
+///
+/// # Errors
+/// When the text is no kubeconfig, or refers to commands or files.
 pub async fn config_from_text(text: &str, origin: &str) -> Result<Config, ClientError> {
     let broken = |reason: String| ClientError::Kubeconfig {
         origin: origin.to_owned(),
         reason,
     };
     let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| broken(error.to_string()))?;
+    if let Some(field) = outside_reference(&kubeconfig) {
+        return Err(broken(format!(
+            "it uses {field}; only credentials that stand in the kubeconfig itself are accepted"
+        )));
+    }
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| broken(error.to_string()))
+}
+
+/// The first field of a kubeconfig that names a command to run or a file to read.
+fn outside_reference(kubeconfig: &Kubeconfig) -> Option<&'static str> {
+    let users = kubeconfig.auth_infos.iter();
+    let of_users = users
+        .filter_map(|user| user.auth_info.as_ref())
+        .find_map(|user| {
+            let used = [
+                ("exec", user.exec.is_some()),
+                ("auth-provider", user.auth_provider.is_some()),
+                ("tokenFile", user.token_file.is_some()),
+                ("client-certificate", user.client_certificate.is_some()),
+                ("client-key", user.client_key.is_some()),
+            ];
+            used.into_iter()
+                .find_map(|(field, used)| used.then_some(field))
+        });
+    let mut clusters = kubeconfig.clusters.iter();
+    let of_clusters = clusters.any(|cluster| {
+        let cluster = cluster.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.certificate_authority.is_some())
+    });
+    of_users.or(of_clusters.then_some("certificate-authority"))
 }
 
 /// Makes a client with this crate's time limits and the given `User-Agent`.
@@ -156,6 +191,29 @@ users: [{name: u, user: {token: t}}]
             matches!(Trouble::of(&error), Trouble::Refused(_)),
             "{error:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_names_commands_or_files_is_refused() {
+        let folder = std::env::temp_dir().join(format!("hyades-exec-{}", std::process::id()));
+        let command = format!("{{command: touch, args: ['{}']}}", folder.display());
+        for (field, part) in [
+            ("exec", format!("users: [{{name: u, user: {{exec: {command}}}}}]")),
+            ("tokenFile", "users: [{name: u, user: {tokenFile: /etc/passwd}}]".to_owned()),
+            ("client-key", "users: [{name: u, user: {client-key: /k}}]".to_owned()),
+            (
+                "certificate-authority",
+                "clusters: [{name: hub, cluster: {server: 'https://h', certificate-authority: /c}}]"
+                    .to_owned(),
+            ),
+        ] {
+            let place = if part.starts_with("users") { "users" } else { "clusters" };
+            let kept = KUBECONFIG.lines().filter(|line| !line.starts_with(place));
+            let text = kept.chain([part.as_str()]).collect::<Vec<_>>().join("\n");
+            let error = config_from_text(&text, "test").await.expect_err("refused");
+            assert!(error.to_string().contains(&format!("it uses {field};")), "{error}");
+        }
+        assert!(!folder.exists(), "the command was not run");
     }
 
     #[tokio::test]
