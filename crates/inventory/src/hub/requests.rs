@@ -7,8 +7,11 @@
 
 use super::Hub;
 use super::observed;
+use hyades_api::conditions;
+use hyades_api::conditions::managed_cluster;
 use hyades_api::features;
 use hyades_api::identity::AgentIdentity;
+use hyades_api::identity::ClusterName;
 use hyades_api::identity::IdentityError;
 use hyades_api::names;
 use hyades_pki::CertificateRequest;
@@ -140,10 +143,13 @@ enum Verdict {
     Deny(&'static str, String),
 }
 
-/// Decides about a pending request. `owner` is the agent that has the name, if any has.
+/// Decides about a pending request. `owner` is the agent that has the name, if any has;
+/// `is_joined` says that it holds a certificate. From then on bootstrap credentials, which many
+/// agents share, get nobody another certificate for the same agent without a person.
 fn decide(
     request: &Result<Request, NotOurs>,
     owner: Option<&AgentIdentity>,
+    is_joined: bool,
     user_is_listed: impl Fn(&str) -> bool,
 ) -> Verdict {
     let request = match request {
@@ -156,7 +162,7 @@ fn decide(
             Verdict::Deny(NAME_TAKEN, taken(&request.agent, owner))
         }
         _ if request.is_renewal() => Verdict::ApproveIfAllowed,
-        _ if user_is_listed(&request.user) => Verdict::Approve,
+        _ if user_is_listed(&request.user) && !is_joined => Verdict::Approve,
         _ => Verdict::Leave,
     }
 }
@@ -201,7 +207,10 @@ impl Approver {
             .gates
             .enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL);
         let listed = |user: &str| automatic && settings.auto_approved_users.contains(user);
-        let verdict = decide(&request, owner.as_ref(), listed);
+        let is_joined = request
+            .as_ref()
+            .is_ok_and(|request| self.is_joined(&request.agent.cluster));
+        let verdict = decide(&request, owner.as_ref(), is_joined, listed);
         let result = match verdict {
             Verdict::Leave => return Ok(None),
             Verdict::ApproveIfAllowed => match self.may_renew(&object).await {
@@ -233,6 +242,13 @@ impl Approver {
             Err(trouble) => Err(trouble),
             Ok(()) => Ok(None),
         }
+    }
+
+    fn is_joined(&self, cluster: &ClusterName) -> bool {
+        let object = self.hub.observed.clusters.get(cluster.as_str());
+        object.is_some_and(|object| {
+            conditions::is_true(&object.status.conditions, managed_cluster::JOINED)
+        })
     }
 
     async fn approve(
@@ -379,7 +395,7 @@ mod tests {
     }
 
     fn verdict(object: &CertificateSigningRequest, owner: Option<&AgentIdentity>) -> Verdict {
-        decide(&read(object), owner, |user| user == "listed")
+        decide(&read(object), owner, false, |user| user == "listed")
     }
 
     #[test]
@@ -388,6 +404,17 @@ mod tests {
         assert_eq!(verdict(&proper(&a, BOOTSTRAP), None), Verdict::Leave);
         assert_eq!(verdict(&proper(&a, "listed"), None), Verdict::Approve);
         assert_eq!(verdict(&proper(&a, "listed"), Some(&a)), Verdict::Approve);
+    }
+
+    #[test]
+    fn bootstrap_credentials_get_no_second_certificate_for_an_agent_that_has_joined() {
+        let a = agent("c1", "a");
+        let listed = |user: &str| user == "listed";
+        let joined =
+            |object: &CertificateSigningRequest| decide(&read(object), Some(&a), true, listed);
+        assert_eq!(joined(&proper(&a, "listed")), Verdict::Leave);
+        let renewal = proper(&a, &a.common_name());
+        assert_eq!(joined(&renewal), Verdict::ApproveIfAllowed);
     }
 
     #[test]
