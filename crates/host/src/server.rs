@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +28,9 @@ use crate::router::Router;
 const CONNECTIONS_MAX: usize = 32_768;
 /// How long a TLS handshake may take; it is three round trips at most.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may last before its first request: clients connect because they have one.
+/// Neither the detection of the protocol nor the beginning of HTTP/2 has a limit of its own.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/1 connection may take to send a request's head, idle time included.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 /// Largest request head, in bytes: tokens are some KiB, selectors in URLs too; upstream allows
@@ -105,7 +110,10 @@ async fn connection(
         },
     };
     let certificate = peer_certificate(&stream);
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asking = has_asked.clone();
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        asking.store(true, Ordering::Relaxed);
         if let Some(certificate) = certificate.clone() {
             request.extensions_mut().insert(certificate);
         }
@@ -117,6 +125,10 @@ async fn connection(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = silent(&has_asked) => {
+            tracing::debug!("a connection asked nothing within {FIRST_REQUEST_TIMEOUT:?}");
+            return;
+        }
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(SHUTDOWN_GRACE, connection).await {
@@ -127,6 +139,14 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(error, "a connection broke");
+    }
+}
+
+/// Resolves if nothing has been asked in time, and never otherwise.
+async fn silent(has_asked: &AtomicBool) {
+    tokio::time::sleep(FIRST_REQUEST_TIMEOUT).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 
@@ -152,4 +172,22 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_connection_that_asks_nothing_is_ended() {
+        let patience = 2 * FIRST_REQUEST_TIMEOUT;
+        let mute = AtomicBool::new(false);
+        assert!(tokio::time::timeout(patience, silent(&mute)).await.is_ok());
+        let asking = AtomicBool::new(true);
+        assert!(
+            tokio::time::timeout(patience, silent(&asking))
+                .await
+                .is_err()
+        );
+    }
 }
