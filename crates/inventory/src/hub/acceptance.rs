@@ -32,10 +32,16 @@ pub(super) fn admission(object: &ManagedCluster) -> Admission {
     if object.spec.hub_accepts_client {
         return Admission::Accepted;
     }
-    match conditions::find(&object.status.conditions, types::HUB_ACCEPTED) {
-        // Only a WEC that was once let in has the condition.
-        Some(_) => Admission::Denied,
-        None => Admission::Waiting,
+    // Only a WEC that was once let in has the condition or the finalizer. The finalizer comes before
+    // its rights and the condition after them, so a change of mind in between must find the former.
+    let condition = conditions::find(&object.status.conditions, types::HUB_ACCEPTED);
+    let marks = object.finalizers();
+    let is_marked = marks
+        .iter()
+        .any(|name| name == finalizers::API_RESOURCE_CLEANUP);
+    match condition.is_some() || is_marked {
+        true => Admission::Denied,
+        false => Admission::Waiting,
     }
 }
 
@@ -142,6 +148,12 @@ mod tests {
             (
                 json!({"spec": spec(true), "status": accepted_condition("False")}),
                 Admission::Accepted,
+            ),
+            (
+                json!({"spec": spec(false), "metadata": {"finalizers": [
+                    "cluster.open-cluster-management.io/api-resource-cleanup",
+                ]}}),
+                Admission::Denied,
             ),
         ];
         for (json, expected) in cases {
