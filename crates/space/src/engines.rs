@@ -85,9 +85,16 @@ pub(crate) fn settle(
     object: &mut Value,
     duplicates: &[String],
 ) -> Result<(), Unfit> {
+    let misfit = |error: fields::DecodeError| Unfit::Shape(error.to_string());
     if !resource.is_custom() {
-        fields::shape_check(&resource.ty, object)
-            .map_err(|error| Unfit::Shape(error.to_string()))?;
+        fields::shape_check(&resource.ty, object).map_err(misfit)?;
+    } else if let Some(metadata) = resource.ty.property("metadata") {
+        // Clients read metadata into one type for all kinds, so that one ill-typed label would
+        // break every list its object is in.
+        fields::shape_check(&metadata, &object["metadata"]).map_err(misfit)?;
+        if let Some(present) = object.get_mut("metadata") {
+            fields::normalise(&metadata, present);
+        }
     }
     if actor.options.field_validation != FieldValidation::Ignore {
         let mut mistakes = duplicates.to_vec();

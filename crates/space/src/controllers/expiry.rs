@@ -41,8 +41,8 @@ struct Expiry {
     name: &'static str,
     resource: Gvr,
     namespace: &'static str,
-    /// When an object ends; `None` when it does not.
-    due: fn(&Value) -> Option<Timestamp>,
+    /// When an object ends, as it looks at a moment; `None` when it does not.
+    due: fn(&Value, Timestamp) -> Option<Timestamp>,
 }
 
 /// Starts a worker for each resource whose objects end.
@@ -102,10 +102,11 @@ async fn expire(
         return Ok(());
     };
     let present = object::decode(&entry.value);
-    let Some(due) = (expiry.due)(&present) else {
+    let now = Timestamp::now();
+    let Some(due) = (expiry.due)(&present, now) else {
         return Ok(());
     };
-    let rest = Timestamp::now().duration_until(due);
+    let rest = now.duration_until(due);
     if rest.is_positive() {
         again.add_after(key, Duration::try_from(rest).unwrap_or(Duration::MAX));
         return Ok(());
@@ -132,7 +133,9 @@ fn after(start: Timestamp, life: SignedDuration) -> Timestamp {
     start.checked_add(life).unwrap_or(Timestamp::MAX)
 }
 
-fn event_due(event: &Value) -> Option<Timestamp> {
+/// An event ends an hour after it was last seen. Its writer says when that was, and so cannot say
+/// that it will be seen in the future: such an event would never end.
+fn event_due(event: &Value, now: Timestamp) -> Option<Timestamp> {
     [
         &event["metadata"]["creationTimestamp"],
         &event["lastTimestamp"],
@@ -141,13 +144,15 @@ fn event_due(event: &Value) -> Option<Timestamp> {
     ]
     .into_iter()
     .filter_map(time)
+    .filter(|seen| *seen <= now)
     .max()
     .map(|seen| after(seen, EVENT_LIFE))
+    .or(Some(after(now, EVENT_LIFE)))
 }
 
 /// A request ends an hour after its decision, a day after its creation when nobody decides, and
 /// with its certificate.
-fn request_due(request: &Value) -> Option<Timestamp> {
+fn request_due(request: &Value, _: Timestamp) -> Option<Timestamp> {
     let decided = request["status"]["conditions"]
         .as_array()
         .into_iter()
@@ -180,7 +185,7 @@ fn certificate_end(request: &Value) -> Option<Timestamp> {
     Some(certificate.not_after())
 }
 
-fn token_due(secret: &Value) -> Option<Timestamp> {
+fn token_due(secret: &Value, _: Timestamp) -> Option<Timestamp> {
     if secret["type"] != bootstrap_token::SECRET_TYPE {
         return None;
     }
@@ -200,20 +205,34 @@ mod tests {
     #[test]
     fn an_event_lives_an_hour_from_when_it_was_last_seen() {
         let mut event = json!({"metadata": {"creationTimestamp": "2026-11-24T06:00:00Z"}});
-        assert_eq!(event_due(&event), at("2026-11-24T07:00:00Z"));
+        let now = at("2026-11-24T06:45:00Z").unwrap();
+        assert_eq!(event_due(&event, now), at("2026-11-24T07:00:00Z"));
         event["lastTimestamp"] = "2026-11-24T06:30:00Z".into();
-        assert_eq!(event_due(&event), at("2026-11-24T07:30:00Z"));
+        assert_eq!(event_due(&event, now), at("2026-11-24T07:30:00Z"));
+    }
+
+    #[test]
+    fn an_event_from_the_future_ends_like_any_other() {
+        let event = json!({
+            "metadata": {"creationTimestamp": "2026-11-24T06:00:00Z"},
+            "lastTimestamp": "9999-01-01T00:00:00Z",
+        });
+        let now = at("2026-11-24T06:45:00Z").unwrap();
+        assert_eq!(event_due(&event, now), at("2026-11-24T07:00:00Z"));
     }
 
     #[test]
     fn a_request_waits_a_day_for_a_decision_and_an_hour_after_it() {
         let mut request = json!({"metadata": {"creationTimestamp": "2026-11-24T06:00:00Z"}});
-        assert_eq!(request_due(&request), at("2026-11-25T06:00:00Z"));
+        assert_eq!(
+            request_due(&request, Timestamp::UNIX_EPOCH),
+            at("2026-11-25T06:00:00Z")
+        );
         for decision in ["Approved", "Denied", "Failed"] {
             request["status"]["conditions"] =
                 json!([{"type": decision, "lastUpdateTime": "2026-11-24T06:10:00Z"}]);
             assert_eq!(
-                request_due(&request),
+                request_due(&request, Timestamp::UNIX_EPOCH),
                 at("2026-11-24T07:10:00Z"),
                 "{decision}"
             );
@@ -224,10 +243,13 @@ mod tests {
     fn only_bootstrap_tokens_with_an_expiration_end() {
         let expiration = BASE64_STANDARD.encode("2026-11-24T06:00:00Z");
         let mut secret = json!({"type": bootstrap_token::SECRET_TYPE, "data": {}});
-        assert_eq!(token_due(&secret), None);
+        assert_eq!(token_due(&secret, Timestamp::UNIX_EPOCH), None);
         secret["data"]["expiration"] = expiration.into();
-        assert_eq!(token_due(&secret), at("2026-11-24T06:00:00Z"));
+        assert_eq!(
+            token_due(&secret, Timestamp::UNIX_EPOCH),
+            at("2026-11-24T06:00:00Z")
+        );
         secret["type"] = "Opaque".into();
-        assert_eq!(token_due(&secret), None);
+        assert_eq!(token_due(&secret, Timestamp::UNIX_EPOCH), None);
     }
 }

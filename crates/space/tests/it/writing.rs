@@ -274,3 +274,57 @@ async fn a_patch_cannot_grow_an_object_without_bound() {
     let refused = ask_service(service, ask).await;
     assert_eq!(refused.code, 400, "{}", refused.json());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_of_custom_resources_is_typed_like_any_other() {
+    let space = support::TestSpace::start().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.demo.io"},
+        "spec": {
+            "group": "demo.io", "scope": "Cluster",
+            "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}}}],
+        },
+    });
+    space.must("POST", definitions, Some(&definition)).await;
+    let widgets = "/apis/demo.io/v1/widgets";
+    let widget = |metadata: Value| {
+        let mut object = json!({"apiVersion": "demo.io/v1", "kind": "Widget"});
+        object["metadata"] = metadata;
+        object["metadata"]["name"] = "w".into();
+        object
+    };
+    space
+        .must("POST", widgets, Some(&widget(json!({"finalizers": []}))))
+        .await;
+    for field in [
+        json!({"labels": {"a": 1}}),
+        json!({"labels": "x"}),
+        json!({"annotations": {"a": true}}),
+        json!({"finalizers": ["a/b", 3]}),
+        json!({"ownerReferences": "x"}),
+        json!({"generation": "x"}),
+    ] {
+        let whole = space
+            .admin("POST", widgets, Some(&widget(field.clone())))
+            .await;
+        assert_eq!(whole.code, 400, "{field}: {}", whole.body);
+        let path = format!("{widgets}/w");
+        let change = json!({"metadata": field});
+        let patched = space.admin("PATCH", &path, Some(&change)).await;
+        assert!(patched.code >= 400, "{field}: {}", patched.body);
+        let apply = Ask {
+            method: "PATCH".to_owned(),
+            path: format!("{path}?fieldManager=m"),
+            content_type: Some("application/apply-patch+yaml".to_owned()),
+            body: widget(field.clone()).to_string().into(),
+            ..Ask::default()
+        };
+        let service = space.space.service_as(UserInfo::apiserver());
+        let applied = ask_service(service, apply).await;
+        assert!(applied.code >= 400, "{field}: {}", applied.json());
+    }
+}
