@@ -8,4 +8,5 @@ mod controllers;
 mod oracle;
 mod support;
 mod watching;
+mod wire;
 mod writing;

@@ -104,9 +104,9 @@ const LISTS: &str = "list-selectors-paging-tables";
 
 /// Recorded names and the names they have here.
 #[derive(Default)]
-struct Translation {
-    words: BTreeMap<String, String>,
-    versions: BTreeMap<String, String>,
+pub(crate) struct Translation {
+    pub(crate) words: BTreeMap<String, String>,
+    pub(crate) versions: BTreeMap<String, String>,
 }
 
 const VOLATILE: [&str; 7] = [
@@ -122,7 +122,7 @@ const VOLATILE: [&str; 7] = [
 
 impl Translation {
     /// Learns from an answer how its names translate.
-    fn learn(&mut self, recorded: &Value, ours: &Value) {
+    pub(crate) fn learn(&mut self, recorded: &Value, ours: &Value) {
         match (recorded, ours) {
             (Value::Object(recorded), Value::Object(ours)) => {
                 for (key, value) in recorded {
@@ -155,7 +155,7 @@ impl Translation {
         text
     }
 
-    fn path(&self, path: &str) -> String {
+    pub(crate) fn path(&self, path: &str) -> String {
         let mut path = self.text(path);
         for (from, to) in &self.versions {
             let (wanted, by) = (
@@ -173,7 +173,7 @@ impl Translation {
         path
     }
 
-    fn body(&self, value: &Value) -> Value {
+    pub(crate) fn body(&self, value: &Value) -> Value {
         match value {
             Value::Object(map) => map
                 .iter()
@@ -194,7 +194,7 @@ impl Translation {
 }
 
 /// What is compared of an answer.
-fn comparable(value: &Value) -> Value {
+pub(crate) fn comparable(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             let is_status = map.get("kind") == Some(&json!("Status"));
@@ -241,7 +241,7 @@ fn is_moment(text: &str) -> bool {
 }
 
 /// The first difference, with its path.
-fn difference(path: &str, recorded: &Value, ours: &Value) -> Option<String> {
+pub(crate) fn difference(path: &str, recorded: &Value, ours: &Value) -> Option<String> {
     match (recorded, ours) {
         (Value::Object(a), Value::Object(b)) => {
             let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
