@@ -84,15 +84,16 @@ pub(crate) fn object(
     }
 }
 
-fn list_metadata(listing: &Listing) -> Value {
+fn list_metadata(listing: &Listing, is_untyped: bool) -> Value {
     let mut metadata = Map::new();
     let revision = listing.revision.to_string();
     metadata.insert("resourceVersion".to_owned(), revision.into());
-    if !listing.next.is_empty() {
+    // Upstream leaves empty tokens out of lists of its own types, and shows them in others.
+    if is_untyped || !listing.next.is_empty() {
         metadata.insert("continue".to_owned(), listing.next.clone().into());
-        if let Some(remaining) = listing.remaining {
-            metadata.insert("remainingItemCount".to_owned(), remaining.into());
-        }
+    }
+    if let Some(remaining) = listing.remaining.filter(|_| !listing.next.is_empty()) {
+        metadata.insert("remainingItemCount".to_owned(), remaining.into());
     }
     Value::Object(metadata)
 }
@@ -104,8 +105,8 @@ pub(crate) fn list(
     listing: &Listing,
     include: IncludeObject,
 ) -> Result<Bytes, Status> {
-    let metadata = list_metadata(listing);
     let Representation { encoding, shape } = representation;
+    let metadata = list_metadata(listing, resource.is_custom() && shape == Shape::Whole);
     if encoding == Encoding::Json && shape == Shape::Whole {
         return Ok(spliced(resource, &metadata, &listing.entries));
     }

@@ -136,6 +136,11 @@ pub(crate) fn accept(headers: &HeaderMap, protobuf: bool) -> Result<Representati
         })
 }
 
+/// The encoding of a failure: the client's first choice, and JSON where nothing can be had.
+pub(crate) fn of_status(headers: &HeaderMap) -> Encoding {
+    accept(headers, true).map_or(Encoding::Json, |representation| representation.encoding)
+}
+
 fn acceptable(range: &Range<'_>, protobuf: bool) -> Option<Representation> {
     let encoding = match range.media_type {
         JSON | "application/*" | "*/*" => Encoding::Json,

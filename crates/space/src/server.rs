@@ -25,10 +25,12 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::body;
 use crate::core::Core;
+use crate::encode;
 use crate::guard::Credentials;
 use crate::identity::Attributes;
 use crate::identity::UserInfo;
 use crate::negotiate;
+use crate::negotiate::Encoding;
 use crate::paths;
 use crate::query::Query;
 use crate::request;
@@ -140,7 +142,7 @@ where
 {
     match try_serve(&mut call, body).await {
         Ok(answer) => answer,
-        Err(status) => Answer::status(&status),
+        Err(status) => Answer::status_in(negotiate::of_status(&call.headers), &status),
     }
 }
 
@@ -234,9 +236,18 @@ impl Answer {
         Answer::text(404, "404 page not found\n")
     }
 
-    /// A failure.
+    /// A failure, in JSON.
     pub(crate) fn status(status: &Status) -> Answer {
-        let answer = Answer::json(status.code, &status.to_value());
+        Answer::status_in(Encoding::Json, status)
+    }
+
+    /// A failure, in an encoding that the client reads.
+    fn status_in(encoding: Encoding, status: &Status) -> Answer {
+        let value = status.to_value();
+        let answer = match encode::value(encoding, &value) {
+            Ok(bytes) => Answer::bytes(status.code, encoding.media_type(), bytes),
+            Err(_) => Answer::json(status.code, &value),
+        };
         match status
             .details
             .as_ref()

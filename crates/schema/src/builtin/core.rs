@@ -146,23 +146,6 @@ pub(super) fn namespace(new: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-pub(super) fn event(new: &Value, errors: &mut Vec<FieldError>) {
-    let involved = text(at(new, "involvedObject"), "namespace");
-    let namespace = text(at(new, "metadata"), "namespace");
-    // Events about objects outside namespaces live in the default one.
-    let fits = match involved {
-        "" => namespace.is_empty() || namespace == "default" || namespace == "kube-system",
-        involved => involved == namespace,
-    };
-    if !fits {
-        errors.push(FieldError::invalid(
-            "involvedObject.namespace",
-            involved,
-            "does not match event.namespace",
-        ));
-    }
-}
-
 pub(super) fn lease(new: &Value, errors: &mut Vec<FieldError>) {
     let spec = at(new, "spec");
     let path = FieldPath::new("spec");

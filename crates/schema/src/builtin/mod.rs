@@ -6,6 +6,7 @@ pub mod cluster_ip;
 mod containers;
 mod core;
 mod defaults;
+mod events;
 mod fill;
 pub mod metadata;
 mod object;
@@ -78,7 +79,8 @@ fn kind_errors(group: &str, kind: &str, new: &Value, old: Option<&Value>) -> Vec
         ("", "ConfigMap") => core::config_map(new, old, found),
         ("", "Secret") => core::secret(new, old, found),
         ("", "Namespace") => core::namespace(new, found),
-        ("" | "events.k8s.io", "Event") => core::event(new, found),
+        ("", "Event") => events::core(new, found),
+        ("events.k8s.io", "Event") => events::events(new, old, found),
         ("", "Node") => policy::node(new, found),
         ("", "PersistentVolume") => core::volume(new, found),
         ("", "PersistentVolumeClaim") => core::claim(new, old, found),
