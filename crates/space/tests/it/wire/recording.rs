@@ -12,7 +12,9 @@ use serde_json::Value;
 #[serde(untagged)]
 pub(crate) enum Line {
     /// What was done next, in words.
-    Step { step: String },
+    Step {
+        step: String,
+    },
     /// A write of somebody whose requests were not recorded; the replay carries it out.
     Deed(Deed),
     Exchange(Exchange),
