@@ -209,5 +209,6 @@ fn applied(
     {
         object::copy(&mut new, live, "resourceVersion");
     }
+    engines::settle(actor, &place.resource, &mut new, &[]).map_err(|error| unfit(&new, &error))?;
     Ok(new)
 }

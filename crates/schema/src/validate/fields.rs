@@ -163,6 +163,12 @@ fn normalise_below(ty: &TypeRef, value: &mut Value, depth: usize) {
                 normalise_item(&item_ty, item, depth);
             }
         }
+        Shape::Bytes => {
+            // Go skips line breaks within base64 and writes none; others refuse them.
+            if let Value::String(text) = value {
+                text.retain(|character| !matches!(character, '\n' | '\r'));
+            }
+        }
         Shape::Quantity => {
             let text = match &*value {
                 Value::String(text) => text.clone(),

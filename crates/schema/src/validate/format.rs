@@ -86,7 +86,9 @@ pub fn is_rfc3339(text: &str) -> bool {
         }
         None => rest,
     };
-    is_clock(clock) && is_zone(zone)
+    // The last hours of the year 9999 and fractions beyond nanoseconds are written correctly, but
+    // are no moments that typed clients can hold; one such time would break every list it is in.
+    is_clock(clock) && is_zone(zone) && text.parse::<jiff::Timestamp>().is_ok()
 }
 
 fn two_digits(text: &str) -> Option<u8> {
@@ -169,6 +171,8 @@ mod tests {
             ("date-time", "2026-11-24T05:46:31.123456+01:00", true),
             ("date-time", "2026-02-30T05:46:31Z", false),
             ("date-time", "yesterday", false),
+            ("date-time", "9999-12-31T23:59:59Z", false),
+            ("date-time", "2026-11-24T05:46:31.1234567890Z", false),
             ("date-time", "2026-11-24 05:46:31Z", false),
             ("date-time", "2026-11-24T05:46:31é", false),
             ("date", "2026-11-24", true),

@@ -328,3 +328,48 @@ async fn metadata_of_custom_resources_is_typed_like_any_other() {
         assert!(applied.code >= 400, "{field}: {}", applied.json());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_typed_clients_cannot_read_is_not_stored() {
+    let space = support::TestSpace::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    for time in [
+        "9999-12-31T23:59:59.000000Z",
+        "2026-11-24T05:46:31.1234567890Z",
+    ] {
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"},
+            "spec": {"renewTime": time},
+        });
+        let refused = space.admin("POST", leases, Some(&lease)).await;
+        assert_eq!(refused.code, 400, "{time}: {}", refused.body);
+    }
+    let secret = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+            "data": {"a": "YWJj\nZGVm\r\n"},
+        })
+    };
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let created = space.must("POST", secrets, Some(&secret("created"))).await;
+    assert_eq!(created["data"]["a"], "YWJjZGVm");
+    let apply = |body: &Value, name: &str| Ask {
+        method: "PATCH".to_owned(),
+        path: format!("{secrets}/{name}?fieldManager=m"),
+        content_type: Some("application/apply-patch+yaml".to_owned()),
+        body: body.to_string().into(),
+        ..Ask::default()
+    };
+    let service = || space.space.service_as(UserInfo::apiserver());
+    let applied = ask_service(service(), apply(&secret("applied"), "applied")).await;
+    assert_eq!(
+        applied.json()["data"]["a"],
+        "YWJjZGVm",
+        "{}",
+        applied.json()
+    );
+    let mut broken = secret("broken");
+    broken["data"]["a"] = "!".into();
+    let refused = ask_service(service(), apply(&broken, "broken")).await;
+    assert!(refused.code >= 400, "{}", refused.json());
+}
