@@ -39,6 +39,7 @@ const GENERATION_KINDS: &[&str] = &[
     "PodDisruptionBudget",
     "EndpointSlice",
     "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
     "MutatingAdmissionPolicy",
     "ValidatingWebhookConfiguration",
     "MutatingWebhookConfiguration",

@@ -3,9 +3,11 @@
 //! `bare` spaces let everybody do everything and run no controllers; `support` makes whole ones.
 
 mod access;
+mod alike;
 mod bare;
 mod controllers;
 mod oracle;
+mod oracle_whole;
 mod support;
 mod watching;
 mod wire;

@@ -15,7 +15,7 @@ use crate::bare::Reply;
 use crate::bare::TestSpace;
 
 /// The sections, in the order in which they were recorded: they build on each other.
-const SECTIONS: &[&str] = &[
+pub(crate) const SECTIONS: &[&str] = &[
     "discovery",
     "namespaces",
     "create-and-its-errors",
@@ -268,7 +268,7 @@ pub(crate) fn difference(path: &str, recorded: &Value, ours: &Value) -> Option<S
     }
 }
 
-fn records(section: &str) -> Vec<Value> {
+pub(crate) fn records(section: &str) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle");
     let text = std::fs::read_to_string(folder.join(format!("{section}.jsonl"))).unwrap();
     text.lines()
@@ -276,7 +276,7 @@ fn records(section: &str) -> Vec<Value> {
         .collect()
 }
 
-fn ask(record: &Value, translation: &Translation) -> Ask {
+pub(crate) fn ask(record: &Value, translation: &Translation) -> Ask {
     let text = |field: &str| record[field].as_str().map(str::to_owned);
     let body = match &record["request"] {
         Value::Null => Bytes::new(),
@@ -307,7 +307,11 @@ fn answer(reply: &Reply, record: &Value) -> Value {
         .collect()
 }
 
-fn judge(record: &Value, reply: &Reply, translation: &mut Translation) -> Option<String> {
+pub(crate) fn judge(
+    record: &Value,
+    reply: &Reply,
+    translation: &mut Translation,
+) -> Option<String> {
     let mut ours = answer(reply, record);
     // Of one watch without an end, the first events were kept.
     if let (Some(ours), Some(kept)) = (ours.as_array_mut(), record["response"].as_array())
