@@ -19,18 +19,32 @@ kind! {
     spec: ManagedClusterSpec, status: ManagedClusterStatus
 }
 
-part! {
-    /// What the administrator of an ITS decides about a WEC.
-    ManagedClusterSpec {
-        /// Whether the hub lets this WEC in. Only an administrator sets it.
-        hub_accepts_client: bool,
-        /// Seconds between two renewals of the agent's lease; 0 means the default.
-        lease_duration_seconds: i32,
-        /// Addresses of the WEC's own API server, for those who want to call it.
-        managed_cluster_client_configs: Vec<ClientConfig>,
-        /// Marks that keep placements away from this WEC.
-        taints: Vec<Taint>,
-    }
+/// What the administrator of an ITS decides about a WEC.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ManagedClusterSpec {
+    /// Whether the hub lets this WEC in. Only an administrator sets it. It is written when false
+    /// too, as OCM's agents do, so that listings show it.
+    #[serde(deserialize_with = "crate::kind::null_as_default")]
+    pub hub_accepts_client: bool,
+    /// Seconds between two renewals of the agent's lease; 0 means the default.
+    #[serde(
+        deserialize_with = "crate::kind::null_as_default",
+        skip_serializing_if = "crate::kind::is_default"
+    )]
+    pub lease_duration_seconds: i32,
+    /// Addresses of the WEC's own API server, for those who want to call it.
+    #[serde(
+        deserialize_with = "crate::kind::null_as_default",
+        skip_serializing_if = "crate::kind::is_default"
+    )]
+    pub managed_cluster_client_configs: Vec<ClientConfig>,
+    /// Marks that keep placements away from this WEC.
+    #[serde(
+        deserialize_with = "crate::kind::null_as_default",
+        skip_serializing_if = "crate::kind::is_default"
+    )]
+    pub taints: Vec<Taint>,
 }
 
 impl ManagedClusterSpec {
@@ -217,15 +231,14 @@ mod tests {
 
     #[test]
     fn a_new_object_names_its_kind_and_leaves_defaults_out() {
-        let mut object = ManagedCluster::new("cluster1", ManagedClusterSpec::default());
-        object.spec.hub_accepts_client = true;
+        let object = ManagedCluster::new("cluster1", ManagedClusterSpec::default());
         assert_eq!(
             serde_json::to_value(&object).unwrap(),
             json!({
                 "apiVersion": "cluster.open-cluster-management.io/v1",
                 "kind": "ManagedCluster",
                 "metadata": {"name": "cluster1"},
-                "spec": {"hubAcceptsClient": true},
+                "spec": {"hubAcceptsClient": false},
             })
         );
     }
