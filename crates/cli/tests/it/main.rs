@@ -1,3 +1,9 @@
-//! The binary as its users meet it.
+//! The binary as its users meet it: real processes, a real kubectl, nothing stood in for.
 
+mod bad_input;
+mod harness;
+mod page;
+mod restart;
+mod up;
 mod words;
+mod work;

@@ -29,7 +29,12 @@ pub struct JoinArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     pub hub_apiserver: String,
     /// Name under which the cluster registers
-    #[arg(long, default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     pub cluster_name: String,
     /// PEM of the authority the hub is trusted by; asked of the hub if absent
     #[arg(long, value_name = "FILE")]

@@ -1,0 +1,71 @@
+//! `hyades up`, alone: from nothing to two registered WECs, and back again.
+
+use crate::harness::Host;
+
+/// The names of the requests on the ITS, and the certificates of the WECs' agents.
+fn registrations(host: &Host) -> (String, [String; 2]) {
+    let requests = host.run("kubectl --context its1 get csr -o name").ok();
+    let certificates = ["cluster1", "cluster2"].map(|wec| {
+        let line = format!(
+            "kubectl --context {wec} -n open-cluster-management-agent get secret hub-kubeconfig-secret -o jsonpath='{{.data.tls\\.crt}}'"
+        );
+        host.run(&line).ok()
+    });
+    (requests, certificates)
+}
+
+#[test]
+fn up_registers_two_wecs_and_takes_up_again_what_it_left() {
+    let mut host = Host::prepare();
+    let said = host.up_detached("");
+    assert_eq!(said.code, Some(0), "{said}");
+    for word in ["its1", "wds1", "cluster1", "cluster2", "KUBECONFIG", "PATH"] {
+        assert!(said.all().contains(word), "{word} is not said: {said}");
+    }
+    let contexts = host.run("kubectl config get-contexts -o name").ok();
+    assert_eq!(contexts, "cluster1\ncluster2\nits1\nwds1\n");
+    for wec in ["cluster1", "cluster2"] {
+        host.until_available("its1", wec);
+    }
+    let spaces = host
+        .run(&format!("hyades space list {}", host.data_dir_flag()))
+        .ok();
+    for space in ["its1", "wds1", "cluster1", "cluster2"] {
+        assert!(spaces.contains(space), "{spaces}");
+    }
+    let before = registrations(&host);
+    assert_eq!(before.0.lines().count(), 2, "{}", before.0);
+
+    // A second host on the folder is refused, and the first one goes on.
+    host.run(&format!("hyades serve --port 0 {}", host.data_dir_flag()))
+        .refused(&["data folder already in use by a running host"]);
+    host.run("kubectl --context its1 get namespace default")
+        .ok();
+
+    host.down().ok();
+    host.run("kubectl --context its1 get namespace default")
+        .refused(&[]);
+    host.run(&format!("hyades space list {}", host.data_dir_flag()))
+        .refused(&["no host runs on data folder"]);
+
+    host.up_detached("").ok();
+    for wec in ["cluster1", "cluster2"] {
+        host.until_available("its1", wec);
+    }
+    assert_eq!(registrations(&host), before, "nobody registered again");
+    host.down().ok();
+}
+
+#[test]
+fn interrupting_up_stops_it_cleanly() {
+    let mut host = Host::prepare();
+    host.spawn("up");
+    host.until(
+        "kubectl --context its1 get managedclusters --no-headers",
+        |ran| ran.out.matches(" True ").count() >= 4,
+    );
+    host.signal("TERM");
+    let (code, log) = host.wait_for_end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+}
