@@ -144,6 +144,17 @@ impl Host {
     /// Starts `hyades COMMAND` and waits until it answers.
     pub fn start(&mut self, command: &str) {
         self.spawn(command);
+        self.until_ready();
+    }
+
+    /// Starts `hyades serve` on a disk that is full as soon as any file has so many blocks of 512
+    /// bytes: writing more fails, as it does on a disk without space.
+    pub fn start_on_small_disk(&mut self, blocks: u32) {
+        self.spawn_after(&format!("trap '' XFSZ; ulimit -f {blocks};"), "serve");
+        self.until_ready();
+    }
+
+    fn until_ready(&mut self) {
         let ask = format!("hyades space list {}", self.data_dir_flag());
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -153,7 +164,7 @@ impl Host {
             }
             let process = self.process.as_mut().expect("just started");
             if let Some(status) = process.try_wait().expect("the host's state") {
-                panic!("hyades {command} ended with {status}\n{}", self.log());
+                panic!("the host ended with {status}\n{}", self.log());
             }
             assert!(
                 Instant::now() < deadline,
@@ -166,11 +177,15 @@ impl Host {
 
     /// Starts `hyades COMMAND` without waiting for anything.
     pub fn spawn(&mut self, command: &str) {
+        self.spawn_after("", command);
+    }
+
+    fn spawn_after(&mut self, preparation: &str, command: &str) {
         assert!(self.process.is_none(), "the host runs already");
         self.starts += 1;
         let log = File::create(self.log_path()).expect("a log");
         let line = format!(
-            "exec hyades {command} --port {} {}",
+            "{preparation} exec hyades {command} --port {} {}",
             self.port,
             self.data_dir_flag()
         );

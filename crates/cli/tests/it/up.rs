@@ -69,3 +69,47 @@ fn interrupting_up_stops_it_cleanly() {
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("panicked"), "{log}");
 }
+
+/// A kubeconfig of somebody else's cluster.
+const FOREIGN: &str = "apiVersion: v1
+kind: Config
+current-context: prod
+contexts:
+- {name: prod, context: {cluster: prod, user: prod, namespace: shop}}
+clusters:
+- {name: prod, cluster: {server: 'https://prod.example.org'}}
+users:
+- {name: prod, user: {token: t}}
+";
+
+#[test]
+fn contexts_are_merged_into_another_kubeconfig_and_overwrite_nothing() {
+    let mut host = Host::prepare();
+    let file = host.file("mine", FOREIGN);
+    let merge = format!("--wecs 1 --kubeconfig {}", file.display());
+    host.up_detached(&merge).ok();
+    let kubectl = format!("kubectl --kubeconfig {}", file.display());
+    let contexts = host
+        .run(&format!("{kubectl} config get-contexts -o name"))
+        .ok();
+    assert_eq!(contexts, "cluster1\nits1\nprod\nwds1\n");
+    let foreign = format!(
+        "{kubectl} config view --raw --minify --context prod -o jsonpath='{{.clusters[0].cluster.server}} {{.users[0].user.token}} {{.contexts[0].context.namespace}}'"
+    );
+    assert_eq!(host.run(&foreign).ok(), "https://prod.example.org t shop");
+    host.run(&format!(
+        "{kubectl} --context its1 get managedcluster cluster1"
+    ))
+    .ok();
+    host.down().ok();
+
+    // A context of that name that is somebody else's is a clash, and nothing starts.
+    let mut other = Host::prepare();
+    let text = FOREIGN.replace("prod", "its1");
+    let file = other.file("theirs", &text);
+    other
+        .up_detached(&format!("--wecs 1 --kubeconfig {}", file.display()))
+        .refused(&["its1", "--kubeconfig"]);
+    assert_eq!(std::fs::read_to_string(&file).expect("still there"), text);
+    other.down().refused(&["no host runs on data folder"]);
+}
