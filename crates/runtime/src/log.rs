@@ -34,5 +34,8 @@ pub fn init(verbosity: u8) {
         .with_timer(Rfc3339)
         .with_ansi(false)
         .with_writer(std::io::stderr)
+        // They would be reported to standard error, with a panic where that fails: a pod whose
+        // node was killed has nobody who reads its log, and shall still end in good order.
+        .log_internal_errors(false)
         .try_init();
 }

@@ -29,8 +29,8 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
                 tracing::warn!("received {name} again: ending at once");
                 std::process::exit(1);
             }
-            tracing::info!("received {name}: stopping");
             cancel.cancel();
+            tracing::info!("received {name}: stopping");
         }
     });
     Ok(token)

@@ -216,8 +216,8 @@ impl Host {
 
     /// Sends a signal to the host's process.
     pub fn signal(&self, name: &str) {
-        let process = self.process.as_ref().expect("a running host");
-        self.run(&format!("kill -s {name} {}", process.id())).ok();
+        self.run(&format!("kill -s {name} {}", self.process_id()))
+            .ok();
     }
 
     /// Waits until the host's process ends by itself; gives its exit code and its log.
@@ -235,6 +235,37 @@ impl Host {
             }
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Insists that no pod of a host that was killed lives on.
+    #[track_caller]
+    pub fn pods_end(&self, host: u32) {
+        let mark = format!("HYADES_NODE_PID={host}\0");
+        let is_pod = |process: &Path| {
+            std::fs::read(process.join("environ"))
+                .is_ok_and(|environment| String::from_utf8_lossy(&environment).contains(&mark))
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let processes = std::fs::read_dir("/proc").expect("the list of processes");
+            let pods = processes.flatten().filter(|entry| is_pod(&entry.path()));
+            let left: Vec<String> = pods
+                .map(|pod| read_lossy(&pod.path().join("cmdline")))
+                .collect();
+            if left.is_empty() {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "pods outlive their host: {left:#?}"
+            );
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// The host's process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("a running host").id()
     }
 
     /// Kills the host with SIGKILL, as a power cut would.

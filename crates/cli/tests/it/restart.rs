@@ -52,9 +52,11 @@ fn a_killed_host_comes_back_with_everything_it_acknowledged() {
     let before = host.run(requests).ok();
     let uid = "kubectl --context its1 get managedcluster cluster1 cluster2 -o jsonpath='{.items[*].metadata.uid}'";
     let uids = host.run(uid).ok();
+    let process = host.process_id();
     let acknowledged = create_works_until_killed(&host);
     host.kill();
     host.run(uid).refused(&[]);
+    host.pods_end(process);
 
     host.start("serve");
     assert_eq!(host.run(uid).ok(), uids);
