@@ -176,6 +176,7 @@ fn the_page_on_registering_a_wec_is_true_word_for_word() {
     other_kinds_of_clusters(&walk, &token);
     troubleshoot(&walk);
     deregister(&walk);
+    come_back(&host);
     walk.conclude();
 }
 
@@ -429,10 +430,36 @@ fn deregister(walk: &Walk) {
     .ok();
 }
 
+/// What is left of the agent is taken out of the deregistered WEC, and it joins again under its old
+/// name, as a new agent: what the old one had stays refused.
+fn come_back(host: &Host) {
+    let unjoin = "clusteradm --context prod-cluster-east unjoin --cluster-name prod-cluster-east";
+    host.run(unjoin).ok();
+    let left = "kubectl --context prod-cluster-east get pods --all-namespaces -o name";
+    host.until(left, |ran| ran.code == Some(0) && ran.out.is_empty());
+    let definitions = host
+        .run("kubectl --context prod-cluster-east get crds -o name")
+        .ok();
+    assert!(!definitions.contains("klusterlets"), "{definitions}");
+    // There is nothing to do a second time.
+    host.run(unjoin).ok();
+
+    host.register("its1", "prod-cluster-east", "");
+    let old = host.home().join("agent-of-prod-cluster-east-0/kubeconfig");
+    let mine = "get managedcluster prod-cluster-east";
+    host.run(&format!("kubectl --kubeconfig {} {mine}", old.display()))
+        .refused(&["Forbidden"]);
+    let new = credentials_of(host, "prod-cluster-east");
+    host.run(&format!("kubectl --kubeconfig {new} {mine}")).ok();
+}
+
 /// A kubeconfig with the credentials of a WEC's agent.
 fn credentials_of(host: &Host, wec: &str) -> String {
-    let folder = host.home().join(format!("agent-of-{wec}"));
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = (0..)
+        .map(|number| host.home().join(format!("agent-of-{wec}-{number}")))
+        .find(|folder| !folder.exists())
+        .expect("numbers do not end");
+    std::fs::create_dir(&folder).expect("a folder");
     for key in ["kubeconfig", "tls.crt", "tls.key"] {
         let escaped = key.replace('.', "\\.");
         let line = format!(
