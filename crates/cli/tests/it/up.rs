@@ -1,6 +1,13 @@
 //! `hyades up`, alone: from nothing to two registered WECs, and back again.
 
+use std::time::Duration;
+use std::time::Instant;
+
 use crate::harness::Host;
+use crate::harness::PATIENCE;
+
+/// Pause between two looks at a log: short against the steps it reports.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The names of the requests on the ITS, and the certificates of the WECs' agents.
 fn registrations(host: &Host) -> (String, [String; 2]) {
@@ -68,6 +75,32 @@ fn interrupting_up_stops_it_cleanly() {
     let (code, log) = host.wait_for_end();
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn an_up_that_died_half_way_is_finished_by_the_next() {
+    let mut host = Host::prepare();
+    for step in ["space its1 created", "initialised as hub", "accepted"] {
+        host.spawn("up");
+        let deadline = Instant::now() + PATIENCE;
+        while !host.log().contains(step) && !host.log().contains("ready:") {
+            assert!(
+                Instant::now() < deadline,
+                "{step} is not said\n{}",
+                host.log()
+            );
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        host.kill();
+    }
+    host.up_detached("").ok();
+    for wec in ["cluster1", "cluster2"] {
+        host.until_available("its1", wec);
+    }
+    // No WEC became two.
+    let wecs = "kubectl --context its1 get managedclusters -o name | wc -l";
+    assert_eq!(host.run(wecs).ok().trim(), "2");
+    host.down().ok();
 }
 
 /// A kubeconfig of somebody else's cluster.
