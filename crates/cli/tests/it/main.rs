@@ -4,6 +4,7 @@ mod bad_input;
 mod harness;
 mod page;
 mod restart;
+mod transcript;
 mod up;
 mod words;
 mod work;
