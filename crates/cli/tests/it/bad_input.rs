@@ -184,6 +184,55 @@ fn names_are_taken_once(host: &Host) {
 }
 
 #[test]
+fn of_two_clusters_that_ask_for_one_name_the_first_approved_has_it() {
+    let host = Host::its(&["cluster1", "cluster2"]);
+    let requests =
+        "kubectl --context its1 get csr -l open-cluster-management.io/cluster-name=shared -o name";
+    let asked = ["cluster1", "cluster2"].map(|wec| {
+        let before = host.run(requests).ok();
+        host.run(&format!(
+            "clusteradm --context its1 get token | grep '^clusteradm join' | sed 's/<cluster_name>/shared/' \
+             | awk '{{print $0 \" --context {wec} --singleton\"}}' | sh"
+        ))
+        .ok();
+        let after = host.until(requests, |ran| ran.out.len() > before.len()).out;
+        let new = after.lines().find(|name| !before.contains(name));
+        let (_, name) = new.and_then(|new| new.split_once('/')).expect("a request");
+        name.to_owned()
+    });
+    let undecided = host.run("clusteradm --context its1 accept --clusters shared");
+    assert!(
+        undecided
+            .out
+            .contains("There are CSRs of different requesters"),
+        "{undecided}"
+    );
+    undecided.refused(&["no csr is approved yet for cluster shared"]);
+
+    let [first, second] = &asked;
+    host.run(&format!(
+        "kubectl --context its1 certificate approve {first}"
+    ))
+    .ok();
+    let state = |name: &str| format!("kubectl --context its1 get csr {name} --no-headers");
+    host.until_seen(&state(first), &["Approved,Issued"]);
+    host.until_seen(&state(second), &["Denied"]);
+    host.until_available("its1", "shared");
+    // The other cluster learns why, and what to do.
+    let told = [
+        "The cluster name \"shared\" is taken by the agent",
+        "join again under another cluster name",
+    ];
+    let log = "kubectl --context cluster2 -n open-cluster-management-agent logs deployment/klusterlet-agent";
+    host.until_seen(log, &told);
+    let events = "kubectl --context cluster2 -n open-cluster-management-agent get events";
+    host.until_seen(events, &["CertificateRequestDenied"]);
+    // The inventory object stays that of the first.
+    let url = "kubectl --context its1 get managedcluster shared -o jsonpath='{.spec.managedClusterClientConfigs[0].url}'";
+    assert_eq!(host.run(url).ok(), host.url("cluster1"));
+}
+
+#[test]
 fn a_host_that_cannot_start_says_why_and_leaves_nothing() {
     let host = Host::prepare();
     let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
