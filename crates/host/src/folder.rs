@@ -6,7 +6,7 @@
 //!  host/serving.{crt,key}    the serving certificate
 //!  host.sock                 the admin socket
 //!  kubeconfig                one context for each space
-//!  bin/clusteradm            a link to the binary
+//!  bin/{clusteradm,hyades}   links to the binary
 //!  spaces/NAME/store.redb    a space's objects
 //!  spaces/NAME/client-ca.{crt,key}, service-account.key
 //!  spaces/NAME/pods/         logs and kubeconfigs of its pods
@@ -39,6 +39,8 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Marks folders of spaces being made or deleted; no space's name begins so.
 const UNFINISHED: char = '.';
+/// The names the binary is called by.
+const COMMANDS: [&str; 2] = ["clusteradm", "hyades"];
 
 /// A data folder held by this process.
 #[derive(Debug)]
@@ -125,19 +127,22 @@ impl Folder {
         fs::remove_dir_all(&doomed).map_err(HostError::file("delete", &doomed))
     }
 
-    /// Points `bin/clusteradm` at the binary.
-    pub(crate) fn link_clusteradm(&self, binary: &Path) -> Result<(), HostError> {
-        let link = self.path("bin/clusteradm");
-        if fs::read_link(&link).is_ok_and(|target| target == binary) {
-            return Ok(());
+    /// Points the links in `bin` at the binary, under each name that it is called by.
+    pub(crate) fn link_commands(&self, binary: &Path) -> Result<(), HostError> {
+        for name in COMMANDS {
+            let link = self.path(&format!("bin/{name}"));
+            if fs::read_link(&link).is_ok_and(|target| target == binary) {
+                continue;
+            }
+            let fresh = self.path(&format!("bin/.{name}.new"));
+            let replace = || {
+                remove_if_there(&fresh)?;
+                std::os::unix::fs::symlink(binary, &fresh)?;
+                fs::rename(&fresh, &link)
+            };
+            replace().map_err(HostError::file("link", &link))?;
         }
-        let fresh = self.path("bin/.clusteradm.new");
-        let replace = || {
-            remove_if_there(&fresh)?;
-            std::os::unix::fs::symlink(binary, &fresh)?;
-            fs::rename(&fresh, &link)
-        };
-        replace().map_err(HostError::file("link", &link))
+        Ok(())
     }
 
     fn space_entries(&self) -> Result<Vec<PathBuf>, HostError> {

@@ -60,7 +60,7 @@ pub struct HostOptions {
     /// The URL under which WECs reach this host, such as `https://hub.example.org:9443`; the
     /// address listened on when absent.
     pub advertise: Option<String>,
-    /// The Hyades binary, which pods run and `bin/clusteradm` links to.
+    /// The Hyades binary, which pods run and the links in `bin` point at.
     pub binary: PathBuf,
 }
 
@@ -135,7 +135,7 @@ impl Host {
         let names = address.names.clone();
         let serving = Arc::new(Serving::load(&folder.path("host"), names, now)?);
         let tls = tls::server_config(serving.clone())?;
-        folder.link_clusteradm(&options.binary)?;
+        folder.link_commands(&options.binary)?;
         let admin_listener = admin::bind(&folder)?;
         let host = Host {
             inner: Arc::new(Inner {

@@ -119,7 +119,7 @@ pub async fn run(session: &Session, args: &AcceptArgs) -> anyhow::Result<()> {
     failures.conclude().map_err(|error| match unknown.is_empty() {
         true => error,
         false => anyhow!(
-            "{error}\nNo cluster asked to join as {}: run '{} join' on the cluster first; 'kubectl get managedclusters' lists those that asked.",
+            "{error}\nNo cluster asked to join as {}: run '{} join' on the cluster first, or add --wait if that has just been done; 'kubectl get managedclusters' lists those that asked.",
             unknown.join(", "),
             session.header
         ),
