@@ -64,7 +64,15 @@ async fn certified(shared: &Shared<'_>, client: &Client, endpoint: HubEndpoint) 
     let mut backoff = Backoff::new(Policy::API);
     loop {
         let denied = async |message: &str| shared.warn("CertificateRequestDenied", message).await;
-        match certificate::obtain(client, &shared.identity, shared.options, denied).await {
+        match certificate::obtain(
+            client,
+            &shared.identity,
+            certificate::Requester::Bootstrap,
+            shared.options,
+            denied,
+        )
+        .await
+        {
             Ok(issued) => {
                 return Credentials {
                     endpoint,

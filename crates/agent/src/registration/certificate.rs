@@ -171,11 +171,29 @@ pub fn request(
     })
 }
 
-/// How many of `requests` count against [`REQUESTS_MAX`]: the cluster's own, not its add-ons'.
-fn counted(identity: &AgentIdentity, requests: &[CertificateSigningRequest]) -> usize {
+/// As whom a certificate is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requester {
+    /// As the bootstrap identity, which many clusters share.
+    Bootstrap,
+    /// As the agent itself, with the certificate that is to be renewed.
+    Agent,
+}
+
+/// How many of `requests` count against [`REQUESTS_MAX`]: the cluster's own, not its add-ons'. At a
+/// renewal only those that the agent itself made, so that nobody else can fill its quota.
+fn counted(
+    identity: &AgentIdentity,
+    requester: Requester,
+    requests: &[CertificateSigningRequest],
+) -> usize {
     let prefix = names::csr_name_prefix(&identity.cluster);
+    let own = identity.common_name();
     requests
         .iter()
+        .filter(|request| {
+            requester == Requester::Bootstrap || request.spec.username.as_deref() == Some(&own)
+        })
         .filter(|request| request.name_any().starts_with(&prefix))
         .filter(|request| !request.labels().contains_key(labels::ADDON_NAME))
         .count()
@@ -192,6 +210,7 @@ fn counted(identity: &AgentIdentity, requests: &[CertificateSigningRequest]) -> 
 pub async fn obtain(
     client: &Client,
     identity: &AgentIdentity,
+    requester: Requester,
     options: &RegistrationOptions,
     on_denied: impl AsyncFn(&str),
 ) -> Result<Issued, CertificateError> {
@@ -207,7 +226,7 @@ pub async fn obtain(
         .list(&ListParams::default().labels(&selector))
         .await
         .map_err(failed("listed the certificate requests of this cluster"))?;
-    let count = counted(identity, &existing.items);
+    let count = counted(identity, requester, &existing.items);
     if count >= REQUESTS_MAX {
         return Err(CertificateError::TooMany(count));
     }
@@ -427,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_add_ons_and_of_other_names_do_not_count() {
+    fn requests_of_add_ons_of_other_names_and_at_renewal_of_others_do_not_count() {
         let named = |name: &str, addon: bool| {
             let mut request = CertificateSigningRequest::default();
             request.metadata.name = Some(name.to_owned());
@@ -438,11 +457,15 @@ mod tests {
             }
             request
         };
+        let mut own = named("cluster1-ddddd", false);
+        own.spec.username = Some(identity().common_name());
         let requests = [
             named("cluster1-aaaaa", false),
             named("cluster1-bbbbb", true),
             named("other-ccccc", false),
+            own,
         ];
-        assert_eq!(counted(&identity(), &requests), 1);
+        assert_eq!(counted(&identity(), Requester::Bootstrap, &requests), 2);
+        assert_eq!(counted(&identity(), Requester::Agent, &requests), 1);
     }
 }

@@ -119,7 +119,15 @@ async fn rotate(
     loop {
         tracing::info!("the certificate is due for renewal");
         let denied = async |message: &str| shared.warn("CertificateRequestDenied", message).await;
-        match certificate::obtain(&session.client, &shared.identity, shared.options, denied).await {
+        match certificate::obtain(
+            &session.client,
+            &shared.identity,
+            certificate::Requester::Agent,
+            shared.options,
+            denied,
+        )
+        .await
+        {
             Ok(issued) => {
                 let renewed = Credentials {
                     endpoint: credentials.endpoint.clone(),
