@@ -1,5 +1,9 @@
 //! The schema walk: types, constraints and logic, with upstream's messages in upstream's order.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
 use regex::Regex;
 use serde_json::Map;
 use serde_json::Number;
@@ -380,7 +384,8 @@ fn closest(branches: Vec<Vec<FieldError>>) -> Vec<FieldError> {
         .unwrap_or_default()
 }
 
-/// Compiles a schema's pattern.
+/// Compiles a schema's pattern, or finds it compiled: definitions repeat few patterns (every list
+/// of conditions has the same two), and a compiled one takes tens of kilobytes.
 ///
 /// # Errors
 ///
@@ -388,9 +393,22 @@ fn closest(branches: Vec<Vec<FieldError>>) -> Vec<FieldError> {
 pub(crate) fn compile_pattern(pattern: &str) -> Result<Regex, regex::Error> {
     /// Bounds one compiled pattern. Published CRDs stay below a tenth of it; a host serves hundreds.
     const PATTERN_BYTES: usize = 1 << 20;
-    regex::RegexBuilder::new(pattern)
+    /// Bounds the patterns that are shared; all of OCM's and KubeStellar's definitions have fewer
+    /// than fifty. Further ones work and are kept by their own schemas.
+    const SHARED_MAX: usize = 256;
+    static SHARED: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
+
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = shared.get(pattern) {
+        return Ok(known.clone());
+    }
+    let compiled = regex::RegexBuilder::new(pattern)
         .size_limit(PATTERN_BYTES)
-        .build()
+        .build()?;
+    if shared.len() < SHARED_MAX {
+        shared.insert(pattern.to_owned(), compiled.clone());
+    }
+    Ok(compiled)
 }
 
 /// Whether a number is an integer: JSON may write one as `1.0`.
