@@ -130,11 +130,11 @@ impl Folder {
     /// Points the links in `bin` at the binary, under each name that it is called by.
     pub(crate) fn link_commands(&self, binary: &Path) -> Result<(), HostError> {
         for name in COMMANDS {
-            let link = self.path(&format!("bin/{name}"));
+            let link = self.path(format!("bin/{name}"));
             if fs::read_link(&link).is_ok_and(|target| target == binary) {
                 continue;
             }
-            let fresh = self.path(&format!("bin/.{name}.new"));
+            let fresh = self.path(format!("bin/.{name}.new"));
             let replace = || {
                 remove_if_there(&fresh)?;
                 std::os::unix::fs::symlink(binary, &fresh)?;
