@@ -271,6 +271,58 @@ pub mod cluster_set {
         Statement::new(BOUND, Status::False, "ClusterSetNotFound", "");
 }
 
+/// Conditions of a Placement.
+pub mod placement {
+    use super::Statement;
+    use super::Status;
+
+    /// Whether as many WECs were chosen as were asked for.
+    pub const SATISFIED: &str = "PlacementSatisfied";
+    /// Whether the placement cannot be followed as it is written.
+    pub const MISCONFIGURED: &str = "PlacementMisconfigured";
+
+    /// Everybody who was asked for is there.
+    pub const ALL_DECISIONS_SCHEDULED: Statement = Statement::new(
+        SATISFIED,
+        Status::True,
+        "AllDecisionsScheduled",
+        "All cluster decisions scheduled",
+    );
+    /// The placement's namespace may use no set.
+    pub const NO_SET_BINDINGS: Statement = Statement::new(
+        SATISFIED,
+        Status::False,
+        "NoManagedClusterSetBindings",
+        "No valid ManagedClusterSetBindings found in placement namespace",
+    );
+    /// The namespace may use none of the sets asked for; the message names these.
+    pub const NO_INTERSECTION: Statement =
+        Statement::new(SATISFIED, Status::False, "NoIntersection", "");
+    /// No set has a member; the message names the sets.
+    pub const ALL_SETS_EMPTY: Statement =
+        Statement::new(SATISFIED, Status::False, "AllManagedClusterSetsEmpty", "");
+    /// Nobody fits.
+    pub const NO_CLUSTER_MATCHED: Statement = Statement::new(
+        SATISFIED,
+        Status::False,
+        "NoManagedClusterMatched",
+        "No ManagedCluster matches any of the cluster predicate",
+    );
+    /// Fewer fit than were asked for; the message says how many are missing.
+    pub const NOT_ALL_DECISIONS_SCHEDULED: Statement =
+        Statement::new(SATISFIED, Status::False, "NotAllDecisionsScheduled", "");
+    /// The placement cannot be followed; the message says which part and why.
+    pub const MISCONFIGURED_STATEMENT: Statement =
+        Statement::new(MISCONFIGURED, Status::True, "Misconfigured", "");
+    /// The placement can be followed. The reason is spelt as upstream spells it.
+    pub const SUCCEED_CONFIGURED: Statement = Statement::new(
+        MISCONFIGURED,
+        Status::False,
+        "Succeedconfigured",
+        "Placement configurations check pass",
+    );
+}
+
 /// Conditions of a ClusterManager.
 pub mod cluster_manager {
     /// Whether everything the hub needs was applied.

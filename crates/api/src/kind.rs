@@ -12,7 +12,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Declares a kind: metadata, spec and, if it has one, status; with kube's and serde's traits.
+/// Declares a kind: metadata, spec and status, or one of the two; with kube's and serde's traits.
 ///
 /// The views leave unknown fields out. They are for reading, for creating, and for making patches
 /// of the fields they know; never write one back over an object of another author.
@@ -69,6 +69,45 @@ macro_rules! kind {
             }
         }
 
+        crate::kind::resource!($kind, $group, $version, $plural, $scope);
+    };
+    (
+        $(#[$doc:meta])*
+        $kind:ident, $group:expr, $version:literal, $plural:literal, $scope:ident,
+        status: $status:ty
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+        pub struct $kind {
+            /// Name, labels, annotations and the rest of the common metadata.
+            #[serde(default)]
+            pub metadata: kube::core::ObjectMeta,
+            /// What was seen.
+            #[serde(default, deserialize_with = "crate::kind::null_as_default")]
+            pub status: $status,
+        }
+
+        impl serde::Serialize for $kind {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap;
+                let mut map = serializer.serialize_map(None)?;
+                map.serialize_entry("apiVersion", &<Self as kube::Resource>::api_version(&()))?;
+                map.serialize_entry("kind", stringify!($kind))?;
+                map.serialize_entry("metadata", &self.metadata)?;
+                if self.status != <$status>::default() {
+                    map.serialize_entry("status", &self.status)?;
+                }
+                map.end()
+            }
+        }
+
+        crate::kind::resource!($kind, $group, $version, $plural, $scope);
+    };
+}
+
+/// Gives a kind its place in the API.
+macro_rules! resource {
+    ($kind:ident, $group:expr, $version:literal, $plural:literal, $scope:ident) => {
         impl kube::Resource for $kind {
             type DynamicType = ();
             type Scope = k8s_openapi::$scope;
@@ -120,6 +159,7 @@ macro_rules! part {
 
 pub(crate) use kind;
 pub(crate) use part;
+pub(crate) use resource;
 
 /// Whether a field equals its default and so needs no mention.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! crds/*.schema ──notation──▶ crds    complete CustomResourceDefinition objects
-//! cluster, work, operator, addon      typed views of the kinds, for kube's `Api`
+//! cluster, placement, work, operator, addon   typed views of the kinds, for kube's `Api`
 //! names, conditions, features         the vocabulary shared with Open Cluster Management
 //! identity, image                     strings from outside, parsed once into types
 //! ```
@@ -20,4 +20,5 @@ pub mod image;
 mod kind;
 pub mod names;
 pub mod operator;
+pub mod placement;
 pub mod work;

@@ -40,6 +40,13 @@ pub mod labels {
     pub const ADDON_NAME: &str = "open-cluster-management.io/addon-name";
     /// On an inventory object: the one set it belongs to.
     pub const CLUSTER_SET: &str = "cluster.open-cluster-management.io/clusterset";
+    /// On a placement's decisions: the placement's name.
+    pub const PLACEMENT: &str = "cluster.open-cluster-management.io/placement";
+    /// On a placement's decisions: the place of their group, counted from 0.
+    pub const DECISION_GROUP_INDEX: &str =
+        "cluster.open-cluster-management.io/decision-group-index";
+    /// On a placement's decisions: the name of their group; empty for those without one.
+    pub const DECISION_GROUP_NAME: &str = "cluster.open-cluster-management.io/decision-group-name";
     /// On a ClusterRole of a WEC whose rules the work agent shall have too; the value is `true`.
     pub const AGGREGATE_TO_WORK: &str = "open-cluster-management.io/aggregate-to-work";
     /// On a namespace of a WEC that a Klusterlet runs its agent in; the value is its name.
@@ -80,6 +87,9 @@ pub mod annotations {
     pub const CLEANUP_PRIORITY: &str = "open-cluster-management.io/cleanup-priority";
     /// On a set made by the hub: `false` lets an administrator change its selector.
     pub const AUTO_UPDATE: &str = "cluster.open-cluster-management.io/autoupdate";
+    /// On a placement: `true` leaves its decisions as they are.
+    pub const SCHEDULING_DISABLED: &str =
+        "cluster.open-cluster-management.io/experimental-scheduling-disable";
     /// Start of the keys that `clusteradm join --klusterlet-annotation` may set.
     pub const AGENT_PREFIX: &str = "agent.open-cluster-management.io/";
     /// On agents' namespaces, as upstream sets it for OpenShift; the value is `management`.
@@ -127,8 +137,12 @@ pub mod taints {
     pub const UNREACHABLE: &str = "cluster.open-cluster-management.io/unreachable";
     /// The agent says that its WEC is not well.
     pub const UNAVAILABLE: &str = "cluster.open-cluster-management.io/unavailable";
-    /// Their effect.
+    /// Their effect: not chosen unless tolerated.
     pub const NO_SELECT: &str = "NoSelect";
+    /// Effect: not chosen anew unless tolerated; who is chosen already stays.
+    pub const NO_SELECT_IF_NEW: &str = "NoSelectIfNew";
+    /// Effect: rather not chosen. Placements take no notice of it.
+    pub const PREFER_NO_SELECT: &str = "PreferNoSelect";
 }
 
 /// The ClusterManager that `clusteradm init` makes; also its operator's Deployment and account.
@@ -216,4 +230,9 @@ pub fn hub_cluster_role(cluster_manager: &str) -> String {
 /// Name of the applied work that belongs to a work of a hub.
 pub fn applied_work(hub_hash: &str, work: &str) -> String {
     format!("{hub_hash}-{work}")
+}
+
+/// Name of a placement's nth object of decisions, counted from 1.
+pub fn placement_decision(placement: &str, number: usize) -> String {
+    format!("{placement}-decision-{number}")
 }
