@@ -1,15 +1,14 @@
 //! Kubernetes clients with bounded waits and their own user agent.
 
+use crate::transport;
 use crate::trouble::Trouble;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Client;
 use kube::Config;
-use kube::client::ClientBuilder;
 use kube::config::KubeConfigOptions;
 use kube::config::Kubeconfig;
 use std::time::Duration;
-use tower::util::MapFutureLayer;
 
 /// Time for TCP and TLS to be established. Ten times the longest round trip around the earth,
 /// with room for one lost packet's retransmission.
@@ -130,15 +129,7 @@ pub fn connect(mut config: Config, user_agent: &str) -> Result<Client, ClientErr
     let agent = HeaderValue::from_str(user_agent).map_err(|error| unusable(error.to_string()))?;
     config.headers.push((USER_AGENT, agent));
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    let builder = ClientBuilder::try_from(config)
-        .map_err(|error| unusable(Trouble::of(&error).to_string()))?;
-    let bounded = MapFutureLayer::new(|response| async move {
-        match tokio::time::timeout(RESPONSE_TIMEOUT, response).await {
-            Ok(result) => result,
-            Err(_) => Err(RequestTimedOut.into()),
-        }
-    });
-    Ok(builder.with_layer(&bounded).build())
+    transport::client(config).map_err(|error| unusable(Trouble::of(&error).to_string()))
 }
 
 /// Makes a client from the text of a kubeconfig.

@@ -26,6 +26,7 @@ pub mod health;
 pub mod log;
 pub mod queue;
 pub mod shutdown;
+mod transport;
 pub mod trouble;
 
 pub use backoff::Backoff;

@@ -212,6 +212,9 @@ impl Hub {
             .iter()
             .all(|type_| conditions::is_true(&found, type_))
         {
+            if !conditions::is_true(&found, conditions::managed_cluster::JOINED) {
+                self.accept_again(wec).await;
+            }
             return Look::NotYet(join::describe(&found));
         }
         let Some(since) = since else {
@@ -227,6 +230,13 @@ impl Hub {
             Some(renewed) => Look::NotYet(format!("its lease was renewed last at {}", renewed.0)),
             None => Look::NotYet("its lease was never renewed".to_owned()),
         }
+    }
+
+    /// An agent that was restarted before it had its certificate has lost its key, and asks once
+    /// more.
+    async fn accept_again(&self, wec: &str) {
+        // There is nothing to accept most of the time; the wait that looks here tells the rest.
+        let _ = accept::accept_quietly(&self.session, wec).await;
     }
 
     fn clusters(&self) -> Api<ManagedCluster> {

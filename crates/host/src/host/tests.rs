@@ -1,6 +1,9 @@
 //! The host over spaces that echo, through its real port and socket.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -273,4 +276,48 @@ async fn a_stop_asked_for_through_the_socket_is_waited_for() {
     let error = client.status().await.expect_err("gone");
     assert!(matches!(error, HostError::NoHost { .. }), "{error}");
     assert!(!place.path().join("host.sock").exists());
+}
+
+/// Forwards a port of its own to `target`, and counts the connections.
+async fn relay(target: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = count.clone();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(target).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    (address, count)
+}
+
+#[tokio::test]
+async fn a_client_sends_a_burst_over_one_connection() {
+    let place = tempfile::tempdir().expect("a folder");
+    let host = start(place.path()).await;
+    host.create_space("its1").await.expect("made");
+    let address = host.url().strip_prefix("https://").expect("a URL");
+    let (relayed, connections) = relay(address.parse().expect("an address")).await;
+    let kubeconfig = host.kubeconfig("its1").await.expect("a kubeconfig");
+    let kubeconfig = kubeconfig.to_yaml().expect("YAML");
+    let kubeconfig = kubeconfig.replace(address, &relayed.to_string());
+    let client = hyades_runtime::client::from_kubeconfig(&kubeconfig, "test", "test")
+        .await
+        .expect("a client");
+    let ask = || client.request_text(hyades_runtime::client::get_request("/version"));
+    ask().await.expect("an answer");
+    let answers = futures::future::join_all((0..30).map(|_| ask())).await;
+    for answer in answers {
+        let answer = answer.expect("an answer");
+        assert!(answer.starts_with("its1 /version"), "{answer}");
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    host.shutdown().await;
 }
