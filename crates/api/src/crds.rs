@@ -5,9 +5,8 @@
 //! readable side by side, and the repeated shapes (conditions, quantities, label selectors) are
 //! written once.
 //!
-//! Upstream converts between the two versions of its add-on kinds with a webhook. Here the strategy
-//! is `None`: both versions are served, and an object read in the other version keeps the fields
-//! that both versions share.
+//! The add-on kinds have two versions. The definitions say nothing of conversion: a hub that runs
+//! writes its own address there (`spec.conversion.webhook`), and answers with `addon::review`.
 
 mod notation;
 
