@@ -1,6 +1,7 @@
 //! Makes and checks the generated files of the project.
 
 mod distil;
+mod layout;
 mod tidy;
 
 use anyhow::Result;
@@ -11,6 +12,8 @@ use clap::Parser;
 enum Task {
     /// Distils the table of built-in types from published schemas and protobuf bindings.
     Distil(distil::Arguments),
+    /// Rehearses what components run, and orders the released binary's functions by it.
+    Layout(layout::Arguments),
     /// Checks what depends on what, file sizes and the ledgers.
     Tidy,
 }
@@ -18,6 +21,7 @@ enum Task {
 fn main() -> Result<()> {
     match Task::parse() {
         Task::Distil(arguments) => distil::run(&arguments),
+        Task::Layout(arguments) => layout::run(&arguments),
         Task::Tidy => tidy::run(),
     }
 }

@@ -48,7 +48,8 @@ pub fn run() -> Result<()> {
     bail!("{}", problems.join("\n"))
 }
 
-fn root() -> PathBuf {
+/// The folder of the checkout.
+pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
