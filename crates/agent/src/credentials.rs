@@ -140,6 +140,15 @@ impl HubEndpoint {
         }
     }
 
+    /// A kubeconfig for the same server with another user.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing YAML.
+    pub fn kubeconfig_of(&self, user: User) -> Result<String, hyades_pki::KubeconfigError> {
+        self.kubeconfig(user).to_yaml()
+    }
+
     /// The kubeconfig as kept in the Secret: certificate and key are files beside it.
     ///
     /// # Errors

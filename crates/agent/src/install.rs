@@ -1,7 +1,15 @@
 //! What `clusteradm join` applies to a WEC, as plain objects in the order to apply them.
 //!
-//! Pure: the CLI does the applying. Hosted modes are refused, since they need an operator that
-//! works for a cluster other than its own.
+//! Pure: the CLI does the applying. In the hosted modes the objects are for the hosting cluster,
+//! where an operator must run already; the WEC itself gets nothing but what that operator makes.
+
+mod bootstrap;
+mod mode;
+
+pub use bootstrap::BootstrapAccess;
+pub use bootstrap::bootstrap_kubeconfig;
+pub use mode::Mode;
+pub use mode::ModeError;
 
 use crate::deployment::Deployment;
 use base64::Engine;
@@ -22,63 +30,10 @@ use hyades_api::operator::KlusterletDeployOption;
 use hyades_api::operator::KlusterletSpec;
 use hyades_api::operator::ResourceRequirement;
 use hyades_api::operator::ServerUrl;
-use hyades_pki::Kubeconfig;
-use hyades_pki::kubeconfig::Cluster;
-use hyades_pki::kubeconfig::Context;
-use hyades_pki::kubeconfig::NamedCluster;
-use hyades_pki::kubeconfig::NamedContext;
-use hyades_pki::kubeconfig::NamedUser;
-use hyades_pki::kubeconfig::User;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeMap;
-
-/// How many processes the agent is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Registration agent and work agent in a Deployment each.
-    Default,
-    /// Both in one process.
-    Singleton,
-}
-
-/// Why a mode cannot be had.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum ModeError {
-    /// The agent would run outside its WEC.
-    #[error(
-        "mode {0} is not supported: the agent runs in the cluster it works for; join without --mode hosted"
-    )]
-    Hosted(String),
-    /// No such mode.
-    #[error("deploy mode should be default or hosted, and is {0:?}")]
-    Unknown(String),
-}
-
-impl Mode {
-    /// Reads the mode of a Klusterlet; an empty one is the default.
-    ///
-    /// # Errors
-    ///
-    /// Hosted modes, and modes that do not exist.
-    pub fn parse(text: &str) -> Result<Self, ModeError> {
-        match text {
-            "" | "Default" => Ok(Self::Default),
-            "Singleton" => Ok(Self::Singleton),
-            "Hosted" | "SingletonHosted" => Err(ModeError::Hosted(text.to_owned())),
-            other => Err(ModeError::Unknown(other.to_owned())),
-        }
-    }
-
-    /// As written in a Klusterlet.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "Default",
-            Self::Singleton => "Singleton",
-        }
-    }
-}
 
 /// What the user of `clusteradm join` chose.
 #[derive(Clone, Debug)]
@@ -105,8 +60,16 @@ pub struct InstallOptions {
     pub feature_gates: FeatureGates,
     /// Annotations for the inventory object.
     pub cluster_annotations: BTreeMap<String, String>,
+    /// Labels for the inventory object.
+    pub cluster_labels: BTreeMap<String, String>,
     /// Resources of the pods.
     pub resource_requirement: Option<ResourceRequirement>,
+    /// Priority class of the agent's pods; made too, with the operator, if it does not exist.
+    pub priority_class: Option<String>,
+    /// Name of the Klusterlet; in the hosted modes the agent's namespace too.
+    pub klusterlet_name: String,
+    /// Hosted modes: text of the kubeconfig by which the WEC is reached from the hosting cluster.
+    pub managed_kubeconfig: Option<String>,
 }
 
 impl InstallOptions {
@@ -124,91 +87,93 @@ impl InstallOptions {
             client_cert_expiration_seconds: 31_536_000,
             feature_gates: FeatureGates::defaults(&[Family::AgentRegistration, Family::AgentWork]),
             cluster_annotations: BTreeMap::new(),
+            cluster_labels: BTreeMap::new(),
             resource_requirement: None,
+            priority_class: None,
+            klusterlet_name: names::KLUSTERLET.to_owned(),
+            managed_kubeconfig: None,
+        }
+    }
+
+    /// The namespace in which the agent's pods run.
+    pub fn agent_namespace(&self) -> &str {
+        if self.mode.is_hosted() {
+            &self.klusterlet_name
+        } else {
+            namespaces::AGENT
+        }
+    }
+
+    /// The agent's namespace in the WEC, which the Klusterlet names.
+    fn managed_namespace(&self) -> String {
+        if self.mode.is_hosted() {
+            format!("open-cluster-management-{}", self.klusterlet_name)
+        } else {
+            namespaces::AGENT.to_owned()
         }
     }
 }
 
-/// Where a hub is and how to present oneself to it first.
-#[derive(Clone, Debug, Default)]
-pub struct BootstrapAccess<'a> {
-    /// URL of the hub's API server.
-    pub server: &'a str,
-    /// PEM of the authorities the hub is trusted by.
-    pub certificate_authority: Option<&'a str>,
-    /// The bearer token.
-    pub token: &'a str,
-    /// A proxy on the way to the hub.
-    pub proxy_url: Option<&'a str>,
+/// A name for the Klusterlet of a hosted agent: several of them share a hosting cluster.
+pub fn hosted_klusterlet_name() -> String {
+    const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    const LENGTH: usize = 6;
+    let random = (0..LENGTH).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())]));
+    format!("klusterlet-hosted-{}", random.collect::<String>())
 }
 
-/// Renders the kubeconfig that a new agent presents itself with. The agent later compares the
-/// name of the cluster entry, `hub`, too.
-///
-/// # Errors
-///
-/// Those of writing YAML.
-pub fn bootstrap_kubeconfig(
-    access: &BootstrapAccess<'_>,
-) -> Result<String, hyades_pki::KubeconfigError> {
-    let mut other = BTreeMap::new();
-    if let Some(proxy) = access.proxy_url {
-        other.insert("proxy-url".to_owned(), json!(proxy));
-    }
-    Kubeconfig {
-        clusters: vec![NamedCluster {
-            name: "hub".to_owned(),
-            cluster: Cluster {
-                server: Some(access.server.to_owned()),
-                certificate_authority_data: access
-                    .certificate_authority
-                    .map(|pem| STANDARD.encode(pem)),
-                other,
-            },
-        }],
-        users: vec![NamedUser {
-            name: "bootstrap".to_owned(),
-            user: User {
-                token: Some(access.token.to_owned()),
-                ..User::default()
-            },
-        }],
-        contexts: vec![NamedContext {
-            name: "bootstrap".to_owned(),
-            context: Context {
-                cluster: "hub".to_owned(),
-                user: "bootstrap".to_owned(),
-                namespace: Some("default".to_owned()),
-                ..Context::default()
-            },
-        }],
-        current_context: "bootstrap".to_owned(),
-        ..Kubeconfig::empty()
-    }
-    .to_yaml()
-}
+/// Value of the priority class that is made for the agents; upstream's number.
+const PRIORITY: i64 = 1_000_000;
 
 /// Everything to apply, in order: the definition first, the Klusterlet last.
 pub fn objects(options: &InstallOptions) -> Vec<Value> {
+    let with_operator = options.with_operator && !options.mode.is_hosted();
     let mut objects = Vec::new();
-    if options.with_operator {
+    if with_operator {
         objects.push(crds::klusterlet());
         if options.create_namespace {
             objects.push(namespace(namespaces::OPERATOR, json!({})));
         }
     }
+    let agent = options.agent_namespace();
     let allowed = json!({names::annotations::WORKLOAD_ALLOWED: "management"});
-    objects.push(namespace(namespaces::AGENT, allowed));
-    objects.push(bootstrap_secret(&options.bootstrap_kubeconfig));
-    if options.with_operator {
+    objects.push(namespace(agent, allowed));
+    objects.push(kubeconfig_secret(
+        agent,
+        names::BOOTSTRAP_HUB_KUBECONFIG_SECRET,
+        &options.bootstrap_kubeconfig,
+    ));
+    if let Some(kubeconfig) = options
+        .managed_kubeconfig
+        .as_deref()
+        .filter(|_| options.mode.is_hosted())
+    {
+        objects.push(kubeconfig_secret(
+            agent,
+            names::EXTERNAL_MANAGED_KUBECONFIG_SECRET,
+            kubeconfig,
+        ));
+    }
+    if with_operator {
         objects.push(pull_secret(
             namespaces::OPERATOR,
             options.image_pull_credentials.as_deref(),
         ));
         objects.extend(operator(options));
+        objects.extend(options.priority_class.as_deref().map(priority_class));
     }
     objects.push(json!(klusterlet(options)));
     objects
+}
+
+fn priority_class(name: &str) -> Value {
+    json!({
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": name},
+        "value": PRIORITY,
+        "globalDefault": false,
+    })
 }
 
 fn namespace(name: &str, annotations: Value) -> Value {
@@ -219,15 +184,18 @@ fn namespace(name: &str, annotations: Value) -> Value {
     })
 }
 
-/// The Secret with the bootstrap kubeconfig, in the agent's namespace.
+/// The Secret with the bootstrap kubeconfig, in the namespace of an agent that is not hosted.
 pub fn bootstrap_secret(kubeconfig: &str) -> Value {
+    let name = names::BOOTSTRAP_HUB_KUBECONFIG_SECRET;
+    kubeconfig_secret(namespaces::AGENT, name, kubeconfig)
+}
+
+/// A Secret that holds a kubeconfig.
+pub fn kubeconfig_secret(namespace: &str, name: &str, kubeconfig: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {
-            "name": names::BOOTSTRAP_HUB_KUBECONFIG_SECRET,
-            "namespace": namespaces::AGENT,
-        },
+        "metadata": {"name": name, "namespace": namespace},
         "type": "Opaque",
         "data": {"kubeconfig": STANDARD.encode(kubeconfig)},
     })
@@ -279,7 +247,7 @@ fn operator(options: &InstallOptions) -> Vec<Value> {
             pod_annotations: Map::new(),
             placement: None,
             resources: options.resource_requirement.as_ref(),
-            priority_class: "",
+            priority_class: options.priority_class.as_deref().unwrap_or_default(),
             host_alias: None,
         }
         .render(),
@@ -296,6 +264,10 @@ fn operator_rules() -> Value {
         names::IMAGE_PULL_SECRET,
         names::BOOTSTRAP_HUB_KUBECONFIG_SECRET,
         names::HUB_KUBECONFIG_SECRET,
+        names::EXTERNAL_MANAGED_KUBECONFIG_SECRET,
+        names::EXTERNAL_MANAGED_KUBECONFIG_REGISTRATION_SECRET,
+        names::EXTERNAL_MANAGED_KUBECONFIG_WORK_SECRET,
+        names::EXTERNAL_MANAGED_KUBECONFIG_AGENT_SECRET,
     ];
     let rbac = "rbac.authorization.k8s.io";
     json!([
@@ -326,9 +298,9 @@ fn klusterlet(options: &InstallOptions) -> Klusterlet {
         })
         .collect();
     Klusterlet::new(
-        names::KLUSTERLET,
+        options.klusterlet_name.as_str(),
         KlusterletSpec {
-            namespace: namespaces::AGENT.to_owned(),
+            namespace: options.managed_namespace(),
             cluster_name: options.cluster_name.as_str().to_owned(),
             registration_image_pull_spec: options.image.clone(),
             work_image_pull_spec: options.image.clone(),
@@ -338,10 +310,12 @@ fn klusterlet(options: &InstallOptions) -> Klusterlet {
                 mode: options.mode.as_str().to_owned(),
             },
             resource_requirement: options.resource_requirement.clone(),
+            priority_class_name: options.priority_class.clone().unwrap_or_default(),
             registration_configuration: Some(AgentRegistrationConfiguration {
                 feature_gates: options.feature_gates.settings(Family::AgentRegistration),
                 client_cert_expiration_seconds: options.client_cert_expiration_seconds,
                 cluster_annotations: options.cluster_annotations.clone(),
+                cluster_labels: options.cluster_labels.clone(),
                 registration_driver: Some(AgentRegistrationDriver {
                     auth_type: "csr".to_owned(),
                 }),
@@ -444,43 +418,46 @@ mod tests {
     }
 
     #[test]
-    fn the_bootstrap_kubeconfig_reads_back() {
-        let access = BootstrapAccess {
-            server: "https://127.0.0.1:9443/spaces/its1",
-            certificate_authority: Some("PEM"),
-            token: "a.b.c",
-            proxy_url: Some("http://proxy:3128"),
+    fn a_hosted_agent_gets_its_secrets_in_a_namespace_of_its_own_and_no_operator() {
+        let name = hosted_klusterlet_name();
+        let options = InstallOptions {
+            mode: Mode::SingletonHosted,
+            klusterlet_name: name.clone(),
+            managed_kubeconfig: Some("of the WEC".to_owned()),
+            ..options()
         };
-        let text = bootstrap_kubeconfig(&access).expect("YAML");
-        let read = Kubeconfig::parse(&text).expect("a kubeconfig");
-        assert_eq!(read.current_context, "bootstrap");
-        assert_eq!(read.clusters[0].name, "hub");
+        let all = objects(&options);
         assert_eq!(
-            read.clusters[0].cluster.server.as_deref(),
-            Some(access.server)
+            listing(&all),
+            [
+                format!("Namespace {name}"),
+                "Secret bootstrap-hub-kubeconfig".to_owned(),
+                "Secret external-managed-kubeconfig".to_owned(),
+                format!("Klusterlet {name}"),
+            ]
         );
+        assert_eq!(all[2]["metadata"]["namespace"], name.as_str());
+        let spec = &all[3]["spec"];
+        assert_eq!(spec["deployOption"], json!({"mode": "SingletonHosted"}));
         assert_eq!(
-            read.clusters[0].cluster.other["proxy-url"],
-            "http://proxy:3128"
-        );
-        assert_eq!(read.users[0].user.token.as_deref(), Some("a.b.c"));
-        assert_eq!(
-            read.contexts[0].context.namespace.as_deref(),
-            Some("default")
+            spec["namespace"],
+            format!("open-cluster-management-{name}"),
+            "the agent's namespace in the WEC"
         );
     }
 
     #[test]
-    fn hosted_modes_are_refused_with_the_reason() {
-        assert_eq!(Mode::parse(""), Ok(Mode::Default));
-        assert_eq!(Mode::parse("Singleton"), Ok(Mode::Singleton));
-        let error = Mode::parse("SingletonHosted")
-            .expect_err("refused")
-            .to_string();
-        assert!(
-            error.contains("runs in the cluster it works for"),
-            "{error}"
+    fn a_priority_class_is_made_with_the_operator_and_named_by_the_klusterlet() {
+        let all = objects(&InstallOptions {
+            priority_class: Some("klusterlet-critical".to_owned()),
+            ..options()
+        });
+        let names = listing(&all);
+        assert!(names.contains(&"PriorityClass klusterlet-critical".to_owned()));
+        let klusterlet = all.last().expect("a Klusterlet");
+        assert_eq!(
+            klusterlet["spec"]["priorityClassName"],
+            "klusterlet-critical"
         );
-        assert!(Mode::parse("Nonsense").is_err());
     }
 }

@@ -14,6 +14,7 @@
 //! Not here: anything that serves an API. The agent knows Kubernetes APIs only, and works for a
 //! WEC and a hub of any make.
 
+pub mod clock;
 pub mod credentials;
 pub(crate) mod deployment;
 pub mod error;
@@ -24,4 +25,5 @@ pub mod registration;
 pub mod secrets;
 pub mod session;
 pub mod singleton;
+pub(crate) mod wec;
 pub mod work;

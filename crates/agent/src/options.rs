@@ -3,9 +3,9 @@
 //! A flag that is not here is refused by name: an agent that ignores what it was told is worse
 //! than one that does not start.
 
+use crate::error::AgentError;
 use clap::Args;
 use hyades_api::features::Family;
-use hyades_api::features::FeatureError;
 use hyades_api::features::FeatureGates;
 use hyades_api::identity::ClusterName;
 use hyades_api::names;
@@ -31,9 +31,24 @@ pub struct CommonOptions {
     #[arg(long, default_value = names::BOOTSTRAP_HUB_KUBECONFIG_SECRET)]
     pub bootstrap_kubeconfig_secret: String,
 
+    /// Secret, in the agent's own namespace, with the kubeconfig of the cluster the agent works for.
+    /// Empty: the agent works for the cluster it runs in.
+    #[arg(long, default_value = "")]
+    pub spoke_kubeconfig_secret: String,
+
     /// Feature gates, as NAME=true or NAME=false, separated by commas or given repeatedly.
     #[arg(long, value_delimiter = ',')]
     pub feature_gates: Vec<String>,
+}
+
+/// Gates that are off whatever is asked for, since there is nothing behind them here: the API they
+/// fall back to is gone from Kubernetes, or the cache they switch on does not exist.
+const UNSUPPORTED_GATES: [&str; 2] = ["V1beta1CSRAPICompatibility", "ExecutorValidatingCaches"];
+
+/// The gates among `gates` that are switched on and have nothing behind them.
+pub fn unsupported(gates: &FeatureGates) -> Vec<&'static str> {
+    let asked = UNSUPPORTED_GATES.iter().filter(|gate| gates.enabled(gate));
+    asked.copied().collect()
 }
 
 impl CommonOptions {
@@ -41,10 +56,14 @@ impl CommonOptions {
     ///
     /// # Errors
     ///
-    /// A gate that does not exist, or a value other than `true` and `false`.
-    pub fn gates(&self) -> Result<FeatureGates, FeatureError> {
+    /// A gate that does not exist or cannot be had, or a value other than `true` and `false`.
+    pub fn gates(&self) -> Result<FeatureGates, AgentError> {
         let families = [Family::AgentRegistration, Family::AgentWork];
-        FeatureGates::parse(&families, self.feature_gates.iter().map(String::as_str))
+        let gates = FeatureGates::parse(&families, self.feature_gates.iter().map(String::as_str))?;
+        match unsupported(&gates).first() {
+            Some(gate) => Err(AgentError::UnsupportedFeature(gate)),
+            None => Ok(gates),
+        }
     }
 }
 
@@ -64,6 +83,19 @@ pub struct RegistrationOptions {
     /// agent.open-cluster-management.io/ are kept.
     #[arg(long, value_delimiter = ',', value_parser = parse_pair)]
     pub cluster_annotations: Vec<(String, String)>,
+
+    /// Labels for the inventory object when the agent makes it, as KEY=VALUE.
+    #[arg(long, value_delimiter = ',', value_parser = parse_pair)]
+    pub cluster_labels: Vec<(String, String)>,
+
+    /// Secrets, in the agent's own namespace, with the first credentials for several hubs, in
+    /// order of preference; at least two, with the feature gate MultipleHubs.
+    #[arg(long, value_delimiter = ',')]
+    pub bootstrap_kubeconfig_secrets: Vec<String>,
+
+    /// Seconds without contact after which one of several hubs is left for another.
+    #[arg(long, default_value_t = 600)]
+    pub hub_connection_timeout_seconds: u32,
 
     /// How often the status of the cluster is reported anew.
     #[arg(long, default_value = "1m", value_parser = parse_duration)]
@@ -91,6 +123,24 @@ impl RegistrationOptions {
             .filter(kept)
             .cloned()
             .collect()
+    }
+
+    /// The Secrets with first credentials, in order of preference.
+    ///
+    /// # Errors
+    ///
+    /// Several Secrets without the gate, or one alone.
+    pub fn bootstrap_secrets(
+        &self,
+        common: &CommonOptions,
+        gates: &FeatureGates,
+    ) -> Result<Vec<String>, AgentError> {
+        let several = gates.enabled(hyades_api::features::MULTIPLE_HUBS);
+        match (several, self.bootstrap_kubeconfig_secrets.as_slice()) {
+            (_, []) => Ok(vec![common.bootstrap_kubeconfig_secret.clone()]),
+            (true, names) if names.len() > 1 => Ok(names.to_vec()),
+            _ => Err(AgentError::SeveralHubs),
+        }
     }
 }
 
@@ -300,11 +350,41 @@ pub(crate) mod tests {
             ["--client-cert-expiration-seconds=60"],
             ["--spoke-external-server-urls=http://a"],
             ["--bootstrap-kubeconfigs=a"],
+            ["--hub-connection-timeout-seconds=soon"],
             ["--status-sync-interval=often"],
         ] {
             let error = parse(&flags).expect_err(flags[0]).to_string();
             let name = flags[0].split_once('=').expect("a value").0;
             assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn gates_and_hubs_that_cannot_be_had_stop_the_agent_and_say_why() {
+        let gates = |flags: &[&str]| parse(flags).expect("flags").common.gates();
+        let error = gates(&["--feature-gates=V1beta1CSRAPICompatibility=true"]);
+        let error = error.expect_err("refused").to_string();
+        assert!(error.contains("V1beta1CSRAPICompatibility"), "{error}");
+        assert!(gates(&["--feature-gates=V1beta1CSRAPICompatibility=false"]).is_ok());
+        assert!(gates(&["--feature-gates=Nonsense=true"]).is_err());
+
+        let secrets = |flags: &[&str]| {
+            let options = parse(flags).expect("flags");
+            let gates = options.common.gates().expect("gates");
+            options
+                .registration
+                .bootstrap_secrets(&options.common, &gates)
+        };
+        let on = "--feature-gates=MultipleHubs=true";
+        let names = secrets(&[on, "--bootstrap-kubeconfig-secrets=a,b"]).expect("two hubs");
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(secrets(&[]).expect("one hub"), ["bootstrap-hub-kubeconfig"]);
+        for flags in [
+            &[on, "--bootstrap-kubeconfig-secrets=a"][..],
+            &["--bootstrap-kubeconfig-secrets=a,b"],
+        ] {
+            let error = secrets(flags).expect_err("refused").to_string();
+            assert!(error.contains("MultipleHubs"), "{error}");
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::error::AgentError;
 use crate::options::KlusterletAgentOptions;
 use crate::registration;
+use crate::wec::with_wec;
 use crate::work;
 use hyades_runtime::Context;
 use tokio::sync::watch;
@@ -14,14 +15,24 @@ use tokio::sync::watch;
 ///
 /// Flags that do not fit together.
 pub async fn run(options: KlusterletAgentOptions, context: Context) -> Result<(), AgentError> {
-    let sessions = watch::Sender::new(None);
-    let receiver = sessions.subscribe();
-    let registration = registration::run_with(
-        &options.common,
-        options.registration,
-        context.clone(),
-        &sessions,
-    );
-    let works = work::run_with(&options.common, options.work, context, receiver);
-    tokio::try_join!(registration, works).map(drop)
+    with_wec(&options.common, &context, async |wec| {
+        let sessions = watch::Sender::new(None);
+        let receiver = sessions.subscribe();
+        let registration = registration::run_with(
+            &options.common,
+            options.registration.clone(),
+            context.clone(),
+            wec.clone(),
+            &sessions,
+        );
+        let works = work::run_with(
+            &options.common,
+            options.work.clone(),
+            context.clone(),
+            wec.client,
+            receiver,
+        );
+        tokio::try_join!(registration, works).map(drop)
+    })
+    .await
 }

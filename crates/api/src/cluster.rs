@@ -209,6 +209,20 @@ part! {
     }
 }
 
+kind! {
+    /// A fact that a WEC states about itself, in the words of the Kubernetes multicluster group.
+    ClusterProperty, "about.k8s.io", "v1alpha1", "clusterproperties", ClusterResourceScope,
+    spec: ClusterPropertySpec
+}
+
+part! {
+    /// The fact.
+    ClusterPropertySpec {
+        /// At least one character.
+        value: String,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

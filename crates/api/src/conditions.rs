@@ -343,6 +343,8 @@ pub mod klusterlet {
     pub const AVAILABLE: &str = "Available";
     /// Whether the agent cannot reach its hub, or has no rights there.
     pub const HUB_CONNECTION_DEGRADED: &str = "HubConnectionDegraded";
+    /// Hosted modes: whether the WEC can be reached by the kubeconfig given.
+    pub const READY_TO_APPLY: &str = "ReadyToApply";
     /// Whether the registration agent's pods are not all there.
     pub const REGISTRATION_DESIRED_DEGRADED: &str = "RegistrationDesiredDegraded";
     /// Whether the work agent's pods are not all there.

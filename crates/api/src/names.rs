@@ -55,6 +55,10 @@ pub mod labels {
     pub const CREATED_BY_KLUSTERLET: &str = "open-cluster-management.io/created-by-klusterlet";
     /// On claims that are not reported to the hub.
     pub const SPOKE_ONLY: &str = "open-cluster-management.io/spoke-only";
+    /// On namespaces of a WEC whose pods need the credentials for pulling images: `true`.
+    pub const ADDON_NAMESPACE: &str = "addon.open-cluster-management.io/namespace";
+    /// Prefix of the label on namespaces that a set wants in a WEC; the rest tells the hub.
+    pub const CLUSTER_SET_PREFIX: &str = "clusterset.open-cluster-management.io/";
     /// The label by which pods and Secrets are found.
     pub const APP: &str = "app";
 }
@@ -94,6 +98,9 @@ pub mod annotations {
     pub const AGENT_PREFIX: &str = "agent.open-cluster-management.io/";
     /// On agents' namespaces, as upstream sets it for OpenShift; the value is `management`.
     pub const WORKLOAD_ALLOWED: &str = "workload.openshift.io/allowed";
+    /// On the Klusterlet of a hosted agent whose WEC cannot be reached for clean-up: since when.
+    pub const MANAGED_RESOURCES_EVICTION: &str =
+        "operator.open-cluster-management.io/managed-resources-eviction-timestamp";
     /// On a mailbox namespace: the common name of the agent to which the WEC's name is pinned.
     pub const PINNED_AGENT: &str = "hyades.io/pinned-agent";
     /// On a mailbox namespace: SHA-256 of the public key in the request that pinned the name.
@@ -129,6 +136,9 @@ pub mod finalizers {
         "operator.open-cluster-management.io/cluster-manager-cleanup";
     /// On a Klusterlet, until the agent is gone.
     pub const KLUSTERLET_CLEANUP: &str = "operator.open-cluster-management.io/klusterlet-cleanup";
+    /// Keeps the Klusterlet of a hosted agent until its WEC was cleaned up.
+    pub const KLUSTERLET_HOSTED_CLEANUP: &str =
+        "operator.open-cluster-management.io/klusterlet-hosted-cleanup";
 }
 
 /// Taints that the hub sets on inventory objects.
@@ -176,6 +186,15 @@ pub const IMAGE_PULL_SECRET: &str = "open-cluster-management-image-pull-credenti
 pub const BOOTSTRAP_HUB_KUBECONFIG_SECRET: &str = "bootstrap-hub-kubeconfig";
 /// The Secret on a WEC that holds its agent's own credentials for the hub.
 pub const HUB_KUBECONFIG_SECRET: &str = "hub-kubeconfig-secret";
+/// Secret in a hosted agent's namespace with the kubeconfig of its WEC, as its user gave it.
+pub const EXTERNAL_MANAGED_KUBECONFIG_SECRET: &str = "external-managed-kubeconfig";
+/// Secret in a hosted agent's namespace by which its registration agent reaches the WEC.
+pub const EXTERNAL_MANAGED_KUBECONFIG_REGISTRATION_SECRET: &str =
+    "external-managed-kubeconfig-registration";
+/// Secret in a hosted agent's namespace by which its work agent reaches the WEC.
+pub const EXTERNAL_MANAGED_KUBECONFIG_WORK_SECRET: &str = "external-managed-kubeconfig-work";
+/// Secret in a hosted agent's namespace by which both agents in one process reach the WEC.
+pub const EXTERNAL_MANAGED_KUBECONFIG_AGENT_SECRET: &str = "external-managed-kubeconfig-agent";
 /// The agent's lease, in the mailbox.
 pub const LEASE: &str = "managed-cluster-lease";
 /// What every accepted agent may do about registration in its mailbox.

@@ -198,6 +198,26 @@ part! {
     BootstrapKubeConfigs {
         /// `None` or `LocalSecrets`.
         r#type: String,
+        /// Used with `LocalSecrets`.
+        local_secrets_config: Option<LocalSecretsConfig>,
+    }
+}
+
+part! {
+    /// Bootstrap kubeconfigs in Secrets of the agent's namespace, in order of preference.
+    LocalSecretsConfig {
+        /// The Secrets.
+        kube_config_secrets: Vec<KubeConfigSecret>,
+        /// Seconds without contact after which another hub is looked for.
+        hub_connection_timeout_seconds: i32,
+    }
+}
+
+part! {
+    /// A Secret with a bootstrap kubeconfig.
+    KubeConfigSecret {
+        /// Its name.
+        name: String,
     }
 }
 

@@ -22,6 +22,7 @@ use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::api::PostParams;
+use std::sync::Arc;
 
 /// How one of the two Secrets fares. `reason` is upstream's word for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,9 +181,29 @@ pub async fn test_hub(secret: Option<&Secret>) -> Finding {
     }
 }
 
-/// Tests the bootstrap credentials, and looks for a denial of the agent's request.
-pub async fn test_bootstrap(secret: Option<&Secret>, cluster: &str) -> Finding {
-    let name = names::BOOTSTRAP_HUB_KUBECONFIG_SECRET;
+/// Tests the bootstrap credentials of one hub after the other: the first that serve, else what is
+/// wrong with all of them.
+pub async fn test_bootstraps(secrets: &[(String, Option<Arc<Secret>>)], cluster: &str) -> Finding {
+    let mut failed: Option<Finding> = None;
+    for (name, secret) in secrets {
+        let found = test_bootstrap(name, secret.as_deref(), cluster).await;
+        if found.functional {
+            return found;
+        }
+        failed = Some(match failed {
+            None => found,
+            Some(before) => Finding {
+                message: format!("{}; {}", before.message, found.message),
+                ..before
+            },
+        });
+    }
+    failed.unwrap_or_else(|| Finding::new("BootstrapSecretMissing", "no Secret is named"))
+}
+
+/// Tests the bootstrap credentials in the Secret `name`, and looks for a denial of the agent's
+/// request.
+async fn test_bootstrap(name: &str, secret: Option<&Secret>, cluster: &str) -> Finding {
     let Some(secret) = secret else {
         return Finding::new(
             "BootstrapSecretMissing",
@@ -339,7 +360,7 @@ mod tests {
     async fn missing_secrets_are_told_without_asking_anyone() {
         assert_eq!(test_hub(None).await.reason, "HubKubeConfigSecretMissing");
         assert_eq!(
-            test_bootstrap(None, "c").await.reason,
+            test_bootstrap("s", None, "c").await.reason,
             "BootstrapSecretMissing"
         );
         assert_eq!(

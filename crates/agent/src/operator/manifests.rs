@@ -5,6 +5,7 @@
 use crate::credentials;
 use crate::deployment::Deployment;
 use crate::install::Mode;
+use crate::options::unsupported;
 use hyades_api::crds;
 use hyades_api::features;
 use hyades_api::features::Family;
@@ -16,6 +17,7 @@ use hyades_api::names;
 use hyades_api::names::annotations;
 use hyades_api::names::labels;
 use hyades_api::names::namespaces;
+use hyades_api::operator::BootstrapKubeConfigs;
 use hyades_api::operator::Klusterlet;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use serde_json::Map;
@@ -29,17 +31,36 @@ pub struct Plan {
     pub name: String,
     /// Its uid, which is the name of its agent.
     pub agent_id: String,
-    /// Namespace of the agents.
+    /// Namespace of the agents' pods.
     pub namespace: String,
-    /// One process or two.
+    /// Namespace of the agents in the WEC: the same one, unless they are hosted.
+    pub managed_namespace: String,
+    /// One process or two, and where.
     pub mode: Mode,
     /// The gates of both agents.
     pub gates: FeatureGates,
-    /// Gates that do not exist.
-    pub unknown_gates: Vec<String>,
+    /// Gates that do not exist, or are asked for and cannot be had here.
+    pub refused_gates: Vec<String>,
+    /// Several hubs to choose from.
+    pub bootstrap_secrets: Option<BootstrapSecrets>,
+    pub(super) klusterlet: Klusterlet,
     default_image: String,
-    klusterlet: Klusterlet,
 }
+
+/// Bootstrap kubeconfigs of several hubs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootstrapSecrets {
+    /// Secrets in the agents' namespace, in order of preference.
+    pub names: Vec<String>,
+    /// Seconds without contact after which another hub is looked for.
+    pub timeout_seconds: u32,
+}
+
+/// What upstream's schema allows as the shortest time without contact, in seconds.
+const HUB_TIMEOUT_SECONDS_MIN: u32 = 180;
+
+/// What the schema sets where nothing is said, in seconds.
+const HUB_TIMEOUT_SECONDS_DEFAULT: u32 = 600;
 
 /// Why a Klusterlet cannot be followed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
@@ -53,6 +74,45 @@ pub enum PlanError {
     /// A setting this operator does not know how to follow.
     #[error("{0} is not supported: remove it")]
     Unsupported(&'static str),
+    /// Several hubs without what that needs.
+    #[error("spec.registrationConfiguration.bootstrapKubeConfigs: {0}")]
+    SeveralHubs(&'static str),
+}
+
+/// Reads the choice of several hubs; nothing if there is none.
+fn bootstrap_secrets(
+    stated: Option<&BootstrapKubeConfigs>,
+    enabled: bool,
+) -> Result<Option<BootstrapSecrets>, PlanError> {
+    let refuse = |why| Err(PlanError::SeveralHubs(why));
+    let stated = match stated.map(|stated| (stated.r#type.as_str(), stated)) {
+        None | Some(("" | "None", _)) => return Ok(None),
+        Some(("LocalSecrets", stated)) => stated,
+        Some(_) => return refuse("type is None or LocalSecrets"),
+    };
+    if !enabled {
+        return refuse("LocalSecrets needs the feature gate MultipleHubs in featureGates");
+    }
+    let local = stated.local_secrets_config.clone().unwrap_or_default();
+    let names: Vec<_> = local
+        .kube_config_secrets
+        .into_iter()
+        .map(|secret| secret.name)
+        .collect();
+    let mut distinct = names.clone();
+    distinct.sort();
+    distinct.dedup();
+    if distinct.len() < 2 || distinct.len() < names.len() {
+        return refuse("LocalSecrets needs at least two different kubeConfigSecrets");
+    }
+    let seconds = u32::try_from(local.hub_connection_timeout_seconds).unwrap_or_default();
+    Ok(Some(BootstrapSecrets {
+        names,
+        timeout_seconds: match seconds {
+            0 => HUB_TIMEOUT_SECONDS_DEFAULT,
+            given => given.max(HUB_TIMEOUT_SECONDS_MIN),
+        },
+    }))
 }
 
 impl Plan {
@@ -73,12 +133,6 @@ impl Plan {
                 "a registrationDriver other than csr",
             ));
         }
-        if registration
-            .bootstrap_kube_configs
-            .is_some_and(|several| !matches!(several.r#type.as_str(), "" | "None"))
-        {
-            return Err(PlanError::Unsupported("bootstrapKubeConfigs"));
-        }
         if !spec.cluster_name.is_empty() {
             spec.cluster_name.parse::<ClusterName>()?;
         }
@@ -89,19 +143,31 @@ impl Plan {
             work.feature_gates.as_slice(),
         ]
         .concat();
-        let unknown_gates = gates
-            .apply(&settings)
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        let namespace = Some(spec.namespace.clone()).filter(|name| !name.is_empty());
+        let unknown = gates.apply(&settings).into_iter();
+        let mut refused_gates: Vec<String> = unknown.map(str::to_owned).collect();
+        for gate in unsupported(&gates) {
+            // A known name; what it would switch on is not there.
+            let _ = gates.set(gate, false);
+            refused_gates.push(format!("{gate} (not supported)"));
+        }
+        let several = registration.bootstrap_kube_configs.as_ref();
+        let bootstrap_secrets = bootstrap_secrets(several, gates.enabled(features::MULTIPLE_HUBS))?;
+        let name = klusterlet.metadata.name.clone().unwrap_or_default();
+        let mode = Mode::parse(&spec.deploy_option.mode)?;
+        let given = Some(spec.namespace.clone()).filter(|name| !name.is_empty());
+        let managed_namespace = given.unwrap_or_else(|| namespaces::AGENT.to_owned());
         Ok(Self {
-            name: klusterlet.metadata.name.clone().unwrap_or_default(),
             agent_id: klusterlet.metadata.uid.clone().unwrap_or_default(),
-            namespace: namespace.unwrap_or_else(|| namespaces::AGENT.to_owned()),
-            mode: Mode::parse(&spec.deploy_option.mode)?,
+            namespace: match mode.is_hosted() {
+                true => name.clone(),
+                false => managed_namespace.clone(),
+            },
+            managed_namespace,
+            name,
+            mode,
             gates,
-            unknown_gates,
+            refused_gates,
+            bootstrap_secrets,
             default_image: image::reference(),
             klusterlet: klusterlet.clone(),
         })
@@ -131,9 +197,9 @@ impl Plan {
 
     /// The Deployments that do not belong to the mode.
     pub fn foreign_deployments(&self) -> Vec<String> {
-        match self.mode {
-            Mode::Default => vec![self.singleton_deployment()],
-            Mode::Singleton => vec![self.registration_deployment(), self.work_deployment()],
+        match self.mode.is_singleton() {
+            false => vec![self.singleton_deployment()],
+            true => vec![self.registration_deployment(), self.work_deployment()],
         }
     }
 
@@ -146,11 +212,19 @@ impl Plan {
             .collect()
     }
 
-    /// The namespace of the agents.
-    pub fn agent_namespace(&self) -> Value {
-        let mut namespace = self.namespace_named(&self.namespace);
+    /// The namespace of the agents in the WEC.
+    pub fn klusterlet_namespace(&self) -> Value {
+        let mut namespace = self.namespace_named(&self.managed_namespace);
         namespace["metadata"]["labels"][labels::KLUSTERLET_NAMESPACE] = json!(self.name);
         namespace
+    }
+
+    /// The namespace of the agents' pods: in the hosted modes it lies in the hosting cluster.
+    pub fn agent_namespace(&self) -> Value {
+        match self.mode.is_hosted() {
+            true => self.namespace_named(&self.namespace),
+            false => self.klusterlet_namespace(),
+        }
     }
 
     /// The namespace of add-ons' agents.
@@ -171,9 +245,9 @@ impl Plan {
     }
 
     pub(super) fn registration_account(&self) -> String {
-        match self.mode {
-            Mode::Default => format!("{}-registration-sa", self.name),
-            Mode::Singleton => self.work_account(),
+        match self.mode.is_singleton() {
+            false => format!("{}-registration-sa", self.name),
+            true => self.work_account(),
         }
     }
 
@@ -217,218 +291,60 @@ impl Plan {
                 }
                 .render()
             };
-        match self.mode {
-            Mode::Singleton => vec![deployment(
+        if self.mode.is_singleton() {
+            let mut flags = self.common_flags();
+            flags.extend(self.spoke_flag(names::EXTERNAL_MANAGED_KUBECONFIG_AGENT_SECRET));
+            flags.extend(self.registration_flags());
+            flags.extend(self.work_flags());
+            return vec![deployment(
                 &self.singleton_deployment(),
                 names::apps::KLUSTERLET_AGENT,
                 "klusterlet-agent",
                 &self.work_account(),
                 &spec.image_pull_spec,
                 Component::KlusterletAgent,
-                [
-                    self.common_flags(),
-                    self.registration_flags(),
-                    self.work_flags(),
-                ]
-                .concat(),
+                flags,
                 1,
-            )],
-            Mode::Default => vec![
-                deployment(
-                    &self.registration_deployment(),
-                    names::apps::REGISTRATION_AGENT,
-                    "registration-controller",
-                    &self.registration_account(),
-                    &spec.registration_image_pull_spec,
-                    Component::RegistrationAgent,
-                    [self.common_flags(), self.registration_flags()].concat(),
-                    1,
+            )];
+        }
+        let flags = |secret: &str, own: Vec<String>| {
+            let spoke = self.spoke_flag(secret).into_iter();
+            self.common_flags()
+                .into_iter()
+                .chain(spoke)
+                .chain(own)
+                .collect()
+        };
+        vec![
+            deployment(
+                &self.registration_deployment(),
+                names::apps::REGISTRATION_AGENT,
+                "registration-controller",
+                &self.registration_account(),
+                &spec.registration_image_pull_spec,
+                Component::RegistrationAgent,
+                flags(
+                    names::EXTERNAL_MANAGED_KUBECONFIG_REGISTRATION_SECRET,
+                    self.registration_flags(),
                 ),
-                deployment(
-                    &self.work_deployment(),
-                    names::apps::WORK_AGENT,
-                    "klusterlet-manifestwork-agent",
-                    &self.work_account(),
-                    &spec.work_image_pull_spec,
-                    Component::WorkAgent,
-                    [self.common_flags(), self.work_flags()].concat(),
-                    i32::from(credentials),
+                1,
+            ),
+            deployment(
+                &self.work_deployment(),
+                names::apps::WORK_AGENT,
+                "klusterlet-manifestwork-agent",
+                &self.work_account(),
+                &spec.work_image_pull_spec,
+                Component::WorkAgent,
+                flags(
+                    names::EXTERNAL_MANAGED_KUBECONFIG_WORK_SECRET,
+                    self.work_flags(),
                 ),
-            ],
-        }
-    }
-
-    fn common_flags(&self) -> Vec<String> {
-        let mut flags = vec![
-            format!("--spoke-cluster-name={}", self.klusterlet.spec.cluster_name),
-            format!("--agent-id={}", self.agent_id),
-        ];
-        flags.extend(self.gates.flags());
-        flags
-    }
-
-    fn registration_flags(&self) -> Vec<String> {
-        let spec = &self.klusterlet.spec;
-        let configuration = spec.registration_configuration.clone().unwrap_or_default();
-        let mut flags = Vec::new();
-        if configuration.client_cert_expiration_seconds > 0 {
-            flags.push(format!(
-                "--client-cert-expiration-seconds={}",
-                configuration.client_cert_expiration_seconds
-            ));
-        }
-        let urls: Vec<_> = spec
-            .external_server_urls
-            .iter()
-            .map(|url| url.url.as_str())
-            .collect();
-        if !urls.is_empty() {
-            flags.push(format!("--spoke-external-server-urls={}", urls.join(",")));
-        }
-        let pairs: Vec<_> = configuration
-            .cluster_annotations
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        if !pairs.is_empty() {
-            flags.push(format!("--cluster-annotations={}", pairs.join(",")));
-        }
-        if let Some(claims) = configuration.cluster_claim_configuration {
-            flags.push(format!(
-                "--max-custom-cluster-claims={}",
-                claims.max_custom_cluster_claims
-            ));
-            if !claims.reserved_cluster_claim_suffixes.is_empty() {
-                let suffixes = claims.reserved_cluster_claim_suffixes.join(",");
-                flags.push(format!("--reserved-cluster-claim-suffixes={suffixes}"));
-            }
-        }
-        flags
-    }
-
-    fn work_flags(&self) -> Vec<String> {
-        let configuration = self
-            .klusterlet
-            .spec
-            .work_configuration
-            .clone()
-            .unwrap_or_default();
-        let interval = configuration.status_sync_interval;
-        let grace = configuration.applied_manifest_work_eviction_grace_period;
-        let interval = interval.map(|value| format!("--status-sync-interval={value}"));
-        let grace =
-            grace.map(|value| format!("--appliedmanifestwork-eviction-grace-period={value}"));
-        interval.into_iter().chain(grace).collect()
+                i32::from(credentials),
+            ),
+        ]
     }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn klusterlet(spec: Value) -> Klusterlet {
-        serde_json::from_value(
-            json!({"metadata": {"name": "klusterlet", "uid": "uid"}, "spec": spec}),
-        )
-        .expect("a Klusterlet")
-    }
-
-    fn plan(spec: Value) -> Plan {
-        Plan::of(&klusterlet(spec)).expect("a plan")
-    }
-
-    fn args(deployment: &Value) -> Vec<String> {
-        serde_json::from_value(
-            deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone(),
-        )
-        .expect("arguments")
-    }
-
-    #[test]
-    fn two_agents_run_apart_and_works_wait_for_credentials() {
-        let plan = plan(
-            json!({"clusterName": "cluster1", "workConfiguration": {"statusSyncInterval": "5s"}}),
-        );
-        let deployments = plan.deployments(false);
-        let named: Vec<_> = deployments
-            .iter()
-            .map(|one| {
-                (
-                    one["metadata"]["name"].as_str().unwrap_or_default(),
-                    one["spec"]["replicas"].clone(),
-                )
-            })
-            .collect();
-        assert_eq!(
-            named,
-            [
-                ("klusterlet-registration-agent", json!(1)),
-                ("klusterlet-work-agent", json!(0))
-            ]
-        );
-        assert_eq!(plan.deployments(true)[1]["spec"]["replicas"], 1);
-        assert_eq!(
-            args(&deployments[0])[..2],
-            ["component", "registration-agent"]
-        );
-        assert!(args(&deployments[1]).contains(&"--status-sync-interval=5s".to_owned()));
-        assert!(args(&deployments[1]).contains(&"--agent-id=uid".to_owned()));
-        assert_eq!(plan.foreign_deployments(), ["klusterlet-agent"]);
-    }
-
-    #[test]
-    fn one_process_gets_the_flags_of_both_agents() {
-        let plan = plan(json!({
-            "deployOption": {"mode": "Singleton"}, "clusterName": "cluster1",
-            "externalServerURLs": [{"url": "https://wec"}],
-            "registrationConfiguration": {"clientCertExpirationSeconds": 7200,
-                "clusterAnnotations": {"agent.open-cluster-management.io/a": "b"}},
-        }));
-        let deployments = plan.deployments(false);
-        assert_eq!(deployments.len(), 1);
-        assert_eq!(deployments[0]["metadata"]["name"], "klusterlet-agent");
-        let flags = args(&deployments[0]);
-        for flag in [
-            "--spoke-cluster-name=cluster1",
-            "--client-cert-expiration-seconds=7200",
-            "--spoke-external-server-urls=https://wec",
-            "--cluster-annotations=agent.open-cluster-management.io/a=b",
-        ] {
-            assert!(flags.contains(&flag.to_owned()), "{flag} in {flags:?}");
-        }
-        let parsed: Vec<_> = flags[2..].iter().map(String::as_str).collect();
-        crate::options::tests::parse(&parsed).expect("the agent reads what the operator writes");
-    }
-
-    #[test]
-    fn the_image_is_the_operators_own_unless_the_klusterlet_names_one() {
-        let image = |spec: Value| {
-            plan(spec).deployments(true)[1]["spec"]["template"]["spec"]["containers"][0]["image"]
-                .clone()
-        };
-        assert_eq!(image(json!({})), image::reference());
-        assert_eq!(
-            image(json!({"workImagePullSpec": "registry/hyades:v9"})),
-            "registry/hyades:v9"
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_followed_is_refused() {
-        for (spec, part) in [
-            (json!({"deployOption": {"mode": "Hosted"}}), "mode"),
-            (json!({"clusterName": "kube-system"}), "clusterName"),
-            (
-                json!({"registrationConfiguration": {"registrationDriver": {"authType": "grpc"}}}),
-                "registrationDriver",
-            ),
-            (
-                json!({"registrationConfiguration": {"bootstrapKubeConfigs": {"type": "LocalSecrets"}}}),
-                "bootstrapKubeConfigs",
-            ),
-        ] {
-            let error = Plan::of(&klusterlet(spec)).expect_err(part).to_string();
-            assert!(error.contains(part), "{error}");
-        }
-    }
-}
+pub(crate) mod tests;

@@ -1,32 +1,31 @@
 //! What is done about one Klusterlet.
 
-use super::Surroundings;
+use super::apply::Done;
 use super::cleanup;
 use super::cleanup::CleanupError;
 use super::connection;
 use super::connection::Finding;
+use super::hosted;
+use super::hosted::Unprepared;
 use super::manifests::Plan;
 use super::status;
 use super::status::Applied;
 use super::status::Rollout;
+use super::surroundings::AddOnNamespaces;
+use super::surroundings::Surroundings;
 use hyades_api::conditions::Statement;
 use hyades_api::names;
 use hyades_api::names::finalizers;
-use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
 use hyades_runtime::Cache;
 use hyades_runtime::Queue;
 use hyades_runtime::Trouble;
-use hyades_runtime::apply;
-use hyades_runtime::apply::ApplyError;
 use hyades_runtime::k8s_openapi::ByteString;
-use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
-use serde_json::Value;
-use serde_json::json;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,39 +33,50 @@ use std::time::Instant;
 use tokio::sync::Mutex;
 
 /// The field manager of everything the operator applies.
-const MANAGER: &str = "klusterlet-operator";
+pub(super) const MANAGER: &str = "klusterlet-operator";
 
 /// Objects are compared with what they should be at every change of the Klusterlet, and otherwise
 /// after this time, against changes by hand. Upstream resyncs every three minutes.
-const RESYNC: Duration = Duration::from_secs(180);
+pub(super) const RESYNC: Duration = Duration::from_secs(180);
 
 /// How soon the hub is asked again while it has the word: whether it accepted the cluster, or
 /// denied its request. Nothing in the WEC tells. Upstream asks every thirty seconds.
 const HUB_RECHECK: Duration = Duration::from_secs(10);
+
+/// How soon the WEC of a hosted agent is asked again when it could not be reached.
+const MANAGED_RECHECK: Duration = Duration::from_secs(30);
 
 /// What a Secret holds, if it exists.
 type SecretData = Option<BTreeMap<String, ByteString>>;
 
 /// What was learnt about the hub, and from which Secrets.
 struct Asked {
-    secrets: [SecretData; 2],
+    secrets: Vec<SecretData>,
     at: Instant,
     statement: Statement,
     awaits_hub: bool,
+}
+
+/// The WEC as it is reached for one Klusterlet, and with what.
+struct Managed {
+    by: SecretData,
+    client: Client,
+    /// Namespaces there that want the credentials for pulling images.
+    wanting: AddOnNamespaces,
 }
 
 /// What the operator remembers of a Klusterlet between two reconciliations.
 pub(super) struct Known {
     namespace: String,
     pub(super) surroundings: Arc<Surroundings>,
-    /// Generation whose objects were applied, and when.
-    applied: Option<(i64, Instant)>,
+    managed: Option<Managed>,
+    pub(super) applied: Option<Done>,
     asked: Option<Asked>,
 }
 
 /// Reconciles Klusterlets.
 pub struct Operator {
-    client: Client,
+    pub(super) client: Client,
     pub(super) api: Api<Klusterlet>,
     klusterlets: Cache<Klusterlet>,
     pub(super) queue: Queue<String>,
@@ -92,6 +102,14 @@ pub enum OperatorError {
     },
 }
 
+/// Makes an error of a write of the Klusterlet itself.
+fn written(action: &'static str) -> impl Fn(hyades_runtime::kube::Error) -> OperatorError {
+    move |error| OperatorError::Klusterlet {
+        action,
+        trouble: Trouble::of(&error),
+    }
+}
+
 impl Operator {
     /// An operator that knows nothing yet.
     pub fn new(client: Client, klusterlets: Cache<Klusterlet>, queue: Queue<String>) -> Self {
@@ -106,31 +124,22 @@ impl Operator {
 
     /// Brings about what one Klusterlet asks for, or takes it away.
     pub async fn reconcile(&self, name: String) -> Result<Option<Duration>, OperatorError> {
-        let written = |action| {
-            move |error| OperatorError::Klusterlet {
-                action,
-                trouble: Trouble::of(&error),
-            }
-        };
         // The cache may lag behind the operator's own writes, which would cost conflicts.
-        let found = self
-            .api
-            .get_opt(&name)
-            .await
-            .map_err(written("read the Klusterlet"))?;
+        let found = self.api.get_opt(&name).await;
+        let found = found.map_err(written("read the Klusterlet"))?;
         let Some(klusterlet) = found.filter(|_| self.klusterlets.get(&name).is_some()) else {
             self.known.lock().await.remove(&name);
             return Ok(None);
         };
-        let plan = match Plan::of(&klusterlet) {
-            Ok(plan) => plan,
-            Err(error) if klusterlet.metadata.deletion_timestamp.is_some() => {
+        let deleting = klusterlet.metadata.deletion_timestamp.is_some();
+        match Plan::of(&klusterlet) {
+            Ok(plan) if deleting => self.remove(&klusterlet, &plan).await,
+            Ok(plan) => self.establish(&klusterlet, &plan).await,
+            Err(error) if deleting => {
                 // Nothing was made for a Klusterlet that was never followed.
                 tracing::info!("Klusterlet {name} is deleted and was not followed: {error}");
-                self.release(&klusterlet)
-                    .await
-                    .map_err(written("removed the finalizer"))?;
-                return Ok(None);
+                self.release(&klusterlet).await?;
+                Ok(None)
             }
             Err(error) => {
                 let applied = Applied::Failed {
@@ -140,48 +149,89 @@ impl Operator {
                 self.tell(&klusterlet, vec![applied.statement()], None)
                     .await
                     .map_err(written("wrote the status"))?;
-                return Ok(None);
+                Ok(None)
             }
-        };
-        if klusterlet.metadata.deletion_timestamp.is_some() {
-            self.known.lock().await.remove(&name);
-            cleanup::run(&self.client, &plan).await?;
-            self.release(&klusterlet)
-                .await
-                .map_err(written("removed the finalizer"))?;
-            tracing::info!("Klusterlet {name} is gone, and its agent with it");
-            return Ok(None);
-        }
-        let klusterlet = cleanup::guard(&self.api, &klusterlet)
-            .await
-            .map_err(written("added the finalizer"))?;
-        let surroundings = self.surroundings(&plan).await;
-        surroundings.wait_until_synced().await;
-        let applied = self.apply(&klusterlet, &plan, &surroundings).await;
-        let (connection, awaits_hub) = self.connection(&plan, &surroundings).await;
-        let find = |name: &str| {
-            Rollout::of(
-                surroundings
-                    .deployments
-                    .get_in(&plan.namespace, name)
-                    .as_deref(),
-            )
-        };
-        let mut statements = vec![applied.statement(), status::gates(&plan), connection];
-        statements.extend(status::rollouts(&plan, find));
-        self.tell(&klusterlet, statements, Some(&plan))
-            .await
-            .map_err(written("wrote the status"))?;
-        match applied {
-            Applied::Failed { message, .. } => Err(OperatorError::Apply(message)),
-            Applied::Uninstalled { .. } => Ok(None),
-            Applied::Complete if awaits_hub => Ok(Some(HUB_RECHECK)),
-            Applied::Complete => Ok(Some(RESYNC)),
         }
     }
 
-    async fn release(&self, klusterlet: &Klusterlet) -> hyades_runtime::kube::Result<()> {
-        cleanup::remove_finalizer(&self.api, klusterlet, finalizers::KLUSTERLET_CLEANUP).await
+    async fn remove(
+        &self,
+        klusterlet: &Klusterlet,
+        plan: &Plan,
+    ) -> Result<Option<Duration>, OperatorError> {
+        let managed = match plan.mode.is_hosted() {
+            false => Some(self.client.clone()),
+            true if !cleanup::is_marked(klusterlet, finalizers::KLUSTERLET_HOSTED_CLEANUP) => None,
+            true => {
+                let api: Api<Secret> = Api::namespaced(self.client.clone(), &plan.namespace);
+                let secret = api.get_opt(names::EXTERNAL_MANAGED_KUBECONFIG_SECRET).await;
+                match hosted::managed_client(secret.ok().flatten().as_ref()).await {
+                    Ok(client) => Some(client),
+                    Err(why) => cleanup::give_up(&self.api, klusterlet, &why).await?,
+                }
+            }
+        };
+        self.known.lock().await.remove(&plan.name);
+        cleanup::run(&self.client, managed.as_ref(), plan).await?;
+        self.release(klusterlet).await?;
+        tracing::info!("Klusterlet {} is gone, and its agent with it", plan.name);
+        Ok(None)
+    }
+
+    async fn release(&self, klusterlet: &Klusterlet) -> Result<(), OperatorError> {
+        let own = [
+            finalizers::KLUSTERLET_CLEANUP,
+            finalizers::KLUSTERLET_HOSTED_CLEANUP,
+        ];
+        cleanup::remove_finalizers(&self.api, klusterlet, &own)
+            .await
+            .map_err(written("removed the finalizers"))
+    }
+
+    async fn establish(
+        &self,
+        klusterlet: &Klusterlet,
+        plan: &Plan,
+    ) -> Result<Option<Duration>, OperatorError> {
+        let mut klusterlet = cleanup::guard(&self.api, klusterlet, finalizers::KLUSTERLET_CLEANUP)
+            .await
+            .map_err(written("added the finalizer"))?;
+        let surroundings = self.surroundings(plan).await;
+        surroundings.wait_until_synced().await;
+        let mut statements = vec![status::gates(plan)];
+        let managed = self.managed(plan, &surroundings).await;
+        if plan.mode.is_hosted() {
+            let result = managed.as_ref().map(drop).map_err(String::as_str);
+            statements.push(status::prepared(result));
+            if managed.is_ok() {
+                let mark = finalizers::KLUSTERLET_HOSTED_CLEANUP;
+                klusterlet = cleanup::guard(&self.api, &klusterlet, mark)
+                    .await
+                    .map_err(written("added the finalizer"))?;
+            }
+        }
+        let applied = match &managed {
+            Ok(managed) => Some(self.apply(&klusterlet, plan, managed, &surroundings).await),
+            Err(_) => None,
+        };
+        statements.extend(applied.iter().map(Applied::statement));
+        let (connection, awaits_hub) = self.connection(plan, &surroundings).await;
+        statements.push(connection);
+        let find = |name: &str| {
+            let found = surroundings.deployments.get_in(&plan.namespace, name);
+            Rollout::of(found.as_deref())
+        };
+        statements.extend(status::rollouts(plan, find));
+        self.tell(&klusterlet, statements, Some(plan))
+            .await
+            .map_err(written("wrote the status"))?;
+        match applied {
+            None => Ok(Some(MANAGED_RECHECK)),
+            Some(Applied::Failed { message, .. }) => Err(OperatorError::Apply(message)),
+            Some(Applied::Uninstalled { .. }) => Ok(None),
+            Some(Applied::Complete) if awaits_hub => Ok(Some(HUB_RECHECK)),
+            Some(Applied::Complete) => Ok(Some(RESYNC)),
+        }
     }
 
     /// What is followed for this Klusterlet; anew when it moved to another namespace.
@@ -193,15 +243,11 @@ impl Operator {
         {
             return entry.surroundings.clone();
         }
-        let surroundings = Arc::new(Surroundings::start(
-            &self.client,
-            &plan.namespace,
-            &plan.name,
-            &self.queue,
-        ));
+        let surroundings = Arc::new(Surroundings::start(&self.client, plan, &self.queue));
         let entry = Known {
             namespace: plan.namespace.clone(),
             surroundings: surroundings.clone(),
+            managed: None,
             applied: None,
             asked: None,
         };
@@ -209,110 +255,45 @@ impl Operator {
         surroundings
     }
 
-    /// Applies what is not there yet.
-    async fn apply(&self, klusterlet: &Klusterlet, plan: &Plan, around: &Surroundings) -> Applied {
-        let namespace = around.namespace.get(&plan.namespace);
-        let seen = namespace_state(namespace.as_deref(), klusterlet);
-        if seen == Seen::Unwanted {
-            self.forget_applied(&plan.name).await;
-            return Applied::Uninstalled {
-                namespace: plan.namespace.clone(),
-            };
-        }
-        let generation = klusterlet.metadata.generation.unwrap_or_default();
-        let is_current = match self
+    /// A client for the WEC, kept while what it was made from stays the same.
+    async fn managed(&self, plan: &Plan, around: &Surroundings) -> Result<Client, Unprepared> {
+        let external = around.external(&plan.namespace);
+        let by = external.as_ref().and_then(|secret| secret.data.clone());
+        if let Some(managed) = self
             .known
             .lock()
             .await
             .get(&plan.name)
-            .and_then(|known| known.applied)
+            .and_then(|known| known.managed.as_ref())
+            .filter(|managed| managed.by == by)
         {
-            Some((done, at)) => done == generation && at.elapsed() < RESYNC,
-            None => false,
+            return Ok(managed.client.clone());
+        }
+        let client = match plan.mode.is_hosted() {
+            true => hosted::managed_client(external.as_deref()).await?,
+            false => self.client.clone(),
         };
-        if !is_current || seen == Seen::Missing {
-            if let Err(failure) = self.apply_foundation(klusterlet, plan).await {
-                return failure;
-            }
-            if let Some(known) = self.known.lock().await.get_mut(&plan.name) {
-                known.applied = Some((generation, Instant::now()));
-            }
-        }
-        let has_credentials = around
-            .hub
-            .get_in(&plan.namespace, names::HUB_KUBECONFIG_SECRET)
-            .is_some();
-        match self.apply_deployments(plan, has_credentials).await {
-            Ok(()) => Applied::Complete,
-            Err(error) => failed("KlusterletApplyFailed", &error),
-        }
-    }
-
-    async fn forget_applied(&self, name: &str) {
-        if let Some(known) = self.known.lock().await.get_mut(name) {
+        if let Some(known) = self.known.lock().await.get_mut(&plan.name) {
+            known.managed = Some(Managed {
+                by,
+                client: client.clone(),
+                wanting: AddOnNamespaces::start(client.clone(), &plan.name, &self.queue),
+            });
+            // What was applied was applied elsewhere, if anything was.
             known.applied = None;
         }
+        Ok(client)
     }
 
-    /// Definitions, namespaces and rights, in this order; what is independent at once.
-    async fn apply_foundation(&self, klusterlet: &Klusterlet, plan: &Plan) -> Result<(), Applied> {
-        self.ensure_all(&plan.definitions())
-            .await
-            .map_err(|error| failed("CRDApplyFailed", &error))?;
-        let managed = |error| failed("ManagedClusterResourceApplyFailed", &error);
-        self.ensure_all(&[plan.agent_namespace()])
-            .await
-            .map_err(managed)?;
-        // As with the agent's namespace: once made, its deletion by hand is respected.
-        if !is_observed(klusterlet) {
-            self.ensure_all(&[plan.addon_namespace()])
-                .await
-                .map_err(managed)?;
-        }
-        self.copy_pull_secret(&plan.namespace)
-            .await
-            .map_err(managed)?;
-        self.ensure_all(&plan.rights()).await.map_err(managed)
-    }
-
-    async fn apply_deployments(
-        &self,
-        plan: &Plan,
-        has_credentials: bool,
-    ) -> Result<(), ApplyError> {
-        self.ensure_all(&plan.deployments(has_credentials)).await?;
-        for name in plan.foreign_deployments() {
-            apply::ensure_absent(&self.client, &cleanup::deployment(&plan.namespace, &name)?)
-                .await?;
-        }
-        Ok(())
-    }
-
-    async fn ensure_all(&self, objects: &[Value]) -> Result<(), ApplyError> {
-        let ensuring = objects
-            .iter()
-            .map(|object| apply::ensure(&self.client, MANAGER, object));
-        for result in futures::future::join_all(ensuring).await {
-            result?;
-        }
-        Ok(())
-    }
-
-    /// Gives the agents what the operator itself pulls its image with.
-    async fn copy_pull_secret(&self, namespace: &str) -> Result<(), ApplyError> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespaces::OPERATOR);
-        let Ok(Some(source)) = api.get_opt(names::IMAGE_PULL_SECRET).await else {
-            // Without one the image needs none.
-            return Ok(());
-        };
-        let copy = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": names::IMAGE_PULL_SECRET, "namespace": namespace},
-            "type": source.type_,
-            "data": source.data,
-        });
-        self.ensure_all(&[copy]).await
+    /// Namespaces of the WEC whose pods need the credentials for pulling images.
+    pub(super) async fn wanting_pull_secrets(&self, plan: &Plan) -> BTreeSet<String> {
+        let known = self.known.lock().await;
+        let managed = known
+            .get(&plan.name)
+            .and_then(|known| known.managed.as_ref());
+        managed
+            .map(|managed| managed.wanting.names())
+            .unwrap_or_default()
     }
 
     /// Asks the hub about the agent's rights, when the answer may have changed. The second value
@@ -321,12 +302,10 @@ impl Operator {
         let hub = around
             .hub
             .get_in(&plan.namespace, names::HUB_KUBECONFIG_SECRET);
-        let bootstrap = around
-            .bootstrap
-            .get_in(&plan.namespace, names::BOOTSTRAP_HUB_KUBECONFIG_SECRET);
-        let data =
-            |secret: &Option<Arc<Secret>>| secret.as_ref().and_then(|secret| secret.data.clone());
-        let secrets = [data(&hub), data(&bootstrap)];
+        let bootstraps = self.bootstraps(plan, around).await;
+        let data = |secret: &Option<Arc<Secret>>| secret.as_ref().and_then(|one| one.data.clone());
+        let all = std::iter::once(&hub).chain(bootstraps.iter().map(|(_, secret)| secret));
+        let secrets: Vec<_> = all.map(data).collect();
         if let Some(asked) = self
             .known
             .lock()
@@ -346,13 +325,10 @@ impl Operator {
         let own = connection::test_hub(hub.as_deref()).await;
         let first = match own.functional {
             true => None,
-            false => Some(
-                connection::test_bootstrap(
-                    bootstrap.as_deref(),
-                    &plan.cluster_name(hub.as_deref()),
-                )
-                .await,
-            ),
+            false => {
+                let cluster = plan.cluster_name(hub.as_deref());
+                Some(connection::test_bootstraps(&bootstraps, &cluster).await)
+            }
         };
         let statement = connection::statement(&own, first.as_ref());
         let awaits_hub = awaits_hub(&own, first.as_ref());
@@ -367,84 +343,30 @@ impl Operator {
         }
         (statement, awaits_hub)
     }
-}
 
-fn failed(reason: &'static str, error: &ApplyError) -> Applied {
-    Applied::Failed {
-        reason,
-        message: error.to_string(),
+    /// The Secrets with first credentials, in order of preference.
+    async fn bootstraps(
+        &self,
+        plan: &Plan,
+        around: &Surroundings,
+    ) -> Vec<(String, Option<Arc<Secret>>)> {
+        if plan.bootstrap_secrets.is_none() {
+            let name = names::BOOTSTRAP_HUB_KUBECONFIG_SECRET;
+            let secret = around.bootstrap.get_in(&plan.namespace, name);
+            return vec![(name.to_owned(), secret)];
+        }
+        // The operator's right to read them comes with the rest, so they are not watched.
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &plan.namespace);
+        let mut found = Vec::new();
+        for name in plan.bootstrap_secret_names() {
+            let secret = api.get_opt(&name).await.ok().flatten();
+            found.push((name, secret.map(Arc::new)));
+        }
+        found
     }
 }
 
 /// Whether everything is as it should be but for the hub's certificate or acceptance.
 fn awaits_hub(hub: &Finding, bootstrap: Option<&Finding>) -> bool {
     !hub.functional && bootstrap.is_some_and(|bootstrap| bootstrap.functional)
-}
-
-/// Whether the Klusterlet was followed completely as it is now.
-fn is_observed(klusterlet: &Klusterlet) -> bool {
-    klusterlet.metadata.generation == Some(klusterlet.status.observed_generation)
-}
-
-/// What the agent's namespace tells.
-#[derive(Debug, PartialEq)]
-enum Seen {
-    /// It is there.
-    Present,
-    /// It is not there yet, and shall be made.
-    Missing,
-    /// It is being deleted, or was deleted after it had been made.
-    Unwanted,
-}
-
-fn namespace_state(namespace: Option<&Namespace>, klusterlet: &Klusterlet) -> Seen {
-    match namespace {
-        Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => Seen::Unwanted,
-        Some(_) => Seen::Present,
-        None if is_observed(klusterlet) => Seen::Unwanted,
-        None => Seen::Missing,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::operator::manifests::tests::klusterlet;
-    use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use jiff::Timestamp;
-
-    #[test]
-    fn a_namespace_deleted_by_hand_is_not_made_again() {
-        let mut object = klusterlet(json!({}));
-        object.metadata.generation = Some(2);
-        assert_eq!(
-            namespace_state(None, &object),
-            Seen::Missing,
-            "never applied"
-        );
-        object.status.observed_generation = 2;
-        assert_eq!(
-            namespace_state(None, &object),
-            Seen::Unwanted,
-            "deleted since"
-        );
-        let mut namespace = Namespace::default();
-        assert_eq!(
-            namespace_state(Some(&namespace), &object),
-            Seen::Present,
-            "joined again"
-        );
-        namespace.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-        assert_eq!(
-            namespace_state(Some(&namespace), &object),
-            Seen::Unwanted,
-            "being deleted"
-        );
-        object.metadata.generation = Some(3);
-        assert_eq!(
-            namespace_state(None, &object),
-            Seen::Missing,
-            "the spec asks anew"
-        );
-    }
 }

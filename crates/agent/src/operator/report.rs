@@ -62,12 +62,13 @@ impl Operator {
         plan: &Plan,
         changes: &mut Map<String, Value>,
     ) {
-        let namespaces = [plan.agent_namespace(), plan.addon_namespace()];
+        let namespaces = [plan.klusterlet_namespace(), plan.addon_namespace()];
         let deployments = plan.deployments(true);
         let objects = [
             plan.definitions(),
             namespaces.to_vec(),
-            plan.rights(),
+            plan.managed_rights(),
+            plan.management_rights(),
             deployments.clone(),
         ]
         .concat();

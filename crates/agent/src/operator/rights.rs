@@ -3,49 +3,81 @@
 use super::manifests::Plan;
 use hyades_api::names;
 use hyades_api::names::labels;
+use hyades_api::names::namespaces;
 use serde_json::Value;
 use serde_json::json;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 impl Plan {
-    /// Accounts and rights of the agents: cluster-wide ones first.
-    pub fn rights(&self) -> Vec<Value> {
+    /// Accounts and rights of the agents in the WEC: cluster-wide ones first.
+    pub fn managed_rights(&self) -> Vec<Value> {
         let registration = format!("open-cluster-management:{}-registration:agent", self.name);
         let work = |what: &str| format!("open-cluster-management:{}-work:{what}", self.name);
-        let management = |what: &str| {
-            format!(
-                "open-cluster-management:management:{}-{what}:agent",
-                self.name
-            )
-        };
-        let mut objects = vec![
-            self.account(&self.work_account()),
+        let mut objects = self.accounts(&self.managed_namespace);
+        objects.extend([
             self.cluster_role(&registration, registration_rules()),
             self.cluster_role(&work("agent"), work_rules()),
             self.execution_role(&work("execution")),
             self.aggregate_role(&work("aggregate")),
-            self.role(&management("registration"), registration_management_rules()),
-            self.role(&management("work"), work_management_rules()),
             self.binding(&registration, &registration, &self.registration_account()),
             self.binding(&work("agent"), &work("agent"), &self.work_account()),
             self.binding(&work("execution"), &work("execution"), &self.work_account()),
             self.binding(&work("aggregate"), &work("aggregate"), &self.work_account()),
             self.binding(&work("execution-admin"), "admin", &self.work_account()),
-            self.role_binding(&management("registration"), &self.registration_account()),
-            self.role_binding(&management("work"), &self.work_account()),
-        ];
-        if self.registration_account() != self.work_account() {
-            objects.insert(0, self.account(&self.registration_account()));
+        ]);
+        objects
+    }
+
+    /// Rights of the agents where their pods run, and, when hosted, the accounts they run under.
+    pub fn management_rights(&self) -> Vec<Value> {
+        let name = |what: &str| format!("open-cluster-management:management:{}-{what}", self.name);
+        let mut objects = match self.mode.is_hosted() {
+            true => self.accounts(&self.namespace),
+            false => Vec::new(),
+        };
+        let (registration, work) = (name("registration:agent"), name("work:agent"));
+        objects.extend([
+            self.role(&registration, registration_management_rules()),
+            self.role(&work, self.work_management_rules()),
+            self.role_binding(&registration, &self.namespace, &self.registration_account()),
+            self.role_binding(&work, &self.namespace, &self.work_account()),
+        ]);
+        if let Some(several) = &self.bootstrap_secrets {
+            // The operator's own role knows the one Secret only that every agent has.
+            let name = name("bootstrap-secrets");
+            objects.extend([
+                self.role(
+                    &name,
+                    json!([{"apiGroups": [""], "resources": ["secrets"],
+                        "resourceNames": several.names, "verbs": ["get"]}]),
+                ),
+                self.role_binding(&name, namespaces::OPERATOR, names::KLUSTERLET),
+            ]);
         }
         objects
     }
 
-    fn account(&self, name: &str) -> Value {
+    /// The names of the accounts, each once: registration's first.
+    pub fn account_names(&self) -> Vec<String> {
+        let mut names = vec![self.registration_account(), self.work_account()];
+        names.dedup();
+        names
+    }
+
+    fn accounts(&self, namespace: &str) -> Vec<Value> {
+        let names = self.account_names();
+        names
+            .iter()
+            .map(|name| self.account(namespace, name))
+            .collect()
+    }
+
+    fn account(&self, namespace: &str, name: &str) -> Value {
         json!({
             "apiVersion": "v1",
             "kind": "ServiceAccount",
-            "metadata": {"name": name, "namespace": self.namespace, "labels": self.labels()},
+            "metadata": {"name": name, "namespace": namespace, "labels": self.labels()},
             "imagePullSecrets": [{"name": names::IMAGE_PULL_SECRET}],
         })
     }
@@ -92,18 +124,30 @@ impl Plan {
             "kind": "ClusterRoleBinding",
             "metadata": {"name": name, "labels": self.labels()},
             "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self.namespace}],
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self.managed_namespace}],
         })
     }
 
-    fn role_binding(&self, role: &str, account: &str) -> Value {
+    fn role_binding(&self, role: &str, of: &str, account: &str) -> Value {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
             "metadata": {"name": role, "namespace": self.namespace, "labels": self.labels()},
             "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self.namespace}],
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": of}],
         })
+    }
+
+    fn work_management_rules(&self) -> Value {
+        let mut secrets = vec![names::HUB_KUBECONFIG_SECRET];
+        if self.mode.is_hosted() {
+            secrets.push(names::EXTERNAL_MANAGED_KUBECONFIG_WORK_SECRET);
+        }
+        json!([
+            {"apiGroups": [""], "resources": ["secrets"], "resourceNames": secrets,
+             "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        ])
     }
 }
 
@@ -111,7 +155,10 @@ impl Plan {
 fn registration_rules() -> Value {
     json!([
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["namespaces"],
+         "verbs": ["create", "get", "list", "update", "watch", "patch"]},
         {"apiGroups": [names::CLUSTER_GROUP], "resources": ["clusterclaims"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["about.k8s.io"], "resources": ["clusterproperties"], "verbs": ["get", "list", "watch"]},
         {"nonResourceURLs": ["/livez", "/healthz", "/version"], "verbs": ["get"]},
     ])
 }
@@ -120,14 +167,6 @@ fn registration_management_rules() -> Value {
     json!([
         {"apiGroups": [""], "resources": ["secrets"],
          "verbs": ["create", "get", "list", "update", "watch", "patch"]},
-        {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
-    ])
-}
-
-fn work_management_rules() -> Value {
-    json!([
-        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [names::HUB_KUBECONFIG_SECRET],
-         "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
     ])
 }
@@ -169,7 +208,10 @@ mod tests {
 
     #[test]
     fn no_agent_may_read_all_secrets_of_the_cluster() {
-        for object in Plan::of(&klusterlet(json!({}))).expect("a plan").rights() {
+        for object in Plan::of(&klusterlet(json!({})))
+            .expect("a plan")
+            .managed_rights()
+        {
             if object["kind"] != "ClusterRole" {
                 continue;
             }

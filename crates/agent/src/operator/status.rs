@@ -1,7 +1,6 @@
 //! What a Klusterlet's status says. Pure.
 
 use super::manifests::Plan;
-use crate::install::Mode;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::Status;
 use hyades_api::conditions::klusterlet as known;
@@ -82,12 +81,27 @@ impl Applied {
     }
 }
 
+/// Whether the WEC of a hosted agent can be reached.
+pub fn prepared(result: Result<(), &str>) -> Statement {
+    let statement = |status, reason, message: &str| {
+        Statement::new(known::READY_TO_APPLY, status, reason, "").with_message(message)
+    };
+    match result {
+        Ok(()) => statement(
+            Status::True,
+            "KlusterletPrepared",
+            "Klusterlet is ready to apply",
+        ),
+        Err(why) => statement(Status::False, "KlusterletPrepareFailed", why),
+    }
+}
+
 /// The gates' condition.
 pub fn gates(plan: &Plan) -> Statement {
     let statement = |status, reason, message| {
         Statement::new(known::VALID_FEATURE_GATES, status, reason, message)
     };
-    if plan.unknown_gates.is_empty() {
+    if plan.refused_gates.is_empty() {
         return statement(
             Status::True,
             "FeatureGatesAllValid",
@@ -96,15 +110,15 @@ pub fn gates(plan: &Plan) -> Statement {
     }
     statement(Status::False, "InvalidFeatureGatesExisting", "").with_message(format!(
         "there are invalid feature gates: {}",
-        plan.unknown_gates.join(", ")
+        plan.refused_gates.join(", ")
     ))
 }
 
 /// The conditions about the agents' pods.
 pub fn rollouts(plan: &Plan, find: impl Fn(&str) -> Rollout) -> Vec<Statement> {
-    let (registration, work) = match plan.mode {
-        Mode::Default => (plan.registration_deployment(), plan.work_deployment()),
-        Mode::Singleton => (plan.singleton_deployment(), plan.singleton_deployment()),
+    let (registration, work) = match plan.mode.is_singleton() {
+        false => (plan.registration_deployment(), plan.work_deployment()),
+        true => (plan.singleton_deployment(), plan.singleton_deployment()),
     };
     vec![
         available(&registration, &work, &find),
@@ -283,7 +297,7 @@ mod tests {
 
     #[test]
     fn objects_are_listed_by_their_resource() {
-        let related = related(&plan(json!({})).rights());
+        let related = related(&plan(json!({})).managed_rights());
         assert_eq!(related[0].resource, "serviceaccounts");
         assert!(
             related

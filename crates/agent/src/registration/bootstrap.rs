@@ -126,7 +126,7 @@ async fn create_inventory_object(shared: &Shared<'_>, client: &Client) {
 
 fn inventory_object(shared: &Shared<'_>) -> ManagedCluster {
     let bundle = shared
-        .context
+        .wec
         .certificate_authority
         .as_ref()
         .map(|pem| STANDARD.encode(pem));
@@ -144,6 +144,8 @@ fn inventory_object(shared: &Shared<'_>) -> ManagedCluster {
     let mut object = ManagedCluster::new(shared.identity.cluster.as_str(), spec);
     let annotations = shared.options.annotations();
     object.metadata.annotations = (!annotations.is_empty()).then_some(annotations);
+    let labels: BTreeMap<_, _> = shared.options.cluster_labels.iter().cloned().collect();
+    object.metadata.labels = (!labels.is_empty()).then_some(labels);
     object
 }
 

@@ -1,8 +1,9 @@
 //! Which claims of a WEC are reported to its hub.
 
-use hyades_api::cluster::ClusterClaim;
 use hyades_api::cluster::StatedClaim;
 use hyades_api::names::labels;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::BTreeMap;
 
 /// Claims that are always reported, whatever their number.
 const RESERVED: [&str; 4] = [
@@ -21,10 +22,15 @@ pub struct Selection {
     pub truncated: usize,
 }
 
+/// Whether a claim is the WEC's own affair and never told to its hub.
+pub fn is_private(metadata: &ObjectMeta) -> bool {
+    let labels = metadata.labels.as_ref();
+    labels.is_some_and(|all| all.contains_key(labels::SPOKE_ONLY))
+}
+
 /// Selects the claims to report: all reserved ones, and the first `custom_max` others by name.
-/// Those labelled as the WEC's own affair are left out.
-pub fn select<'a>(
-    claims: impl IntoIterator<Item = &'a ClusterClaim>,
+pub fn select(
+    values: &BTreeMap<&String, &String>,
     reserved_suffixes: &[String],
     custom_max: usize,
 ) -> Selection {
@@ -34,25 +40,12 @@ pub fn select<'a>(
                 .iter()
                 .any(|suffix| name.ends_with(suffix.as_str()))
     };
-    let private = |claim: &ClusterClaim| {
-        claim
-            .metadata
-            .labels
-            .as_ref()
-            .is_some_and(|all| all.contains_key(labels::SPOKE_ONLY))
-    };
-    let mut stated: Vec<StatedClaim> = claims
-        .into_iter()
-        .filter(|claim| !private(claim))
-        .map(|claim| StatedClaim {
-            name: claim.metadata.name.clone().unwrap_or_default(),
-            value: claim.spec.value.clone(),
-        })
-        .collect();
-    stated.sort_by(|a, b| a.name.cmp(&b.name));
-    let (mut selected, mut custom): (Vec<_>, Vec<_>) = stated
-        .into_iter()
-        .partition(|claim| is_reserved(&claim.name));
+    let stated = values.iter().map(|(name, value)| StatedClaim {
+        name: (*name).clone(),
+        value: (*value).clone(),
+    });
+    let (mut selected, mut custom): (Vec<_>, Vec<_>) =
+        stated.partition(|claim| is_reserved(&claim.name));
     let truncated = custom.len().saturating_sub(custom_max);
     custom.truncate(custom_max);
     selected.append(&mut custom);
@@ -65,37 +58,27 @@ pub fn select<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyades_api::cluster::ClusterClaimSpec;
-
-    fn claim(name: &str) -> ClusterClaim {
-        ClusterClaim::new(
-            name,
-            ClusterClaimSpec {
-                value: "v".to_owned(),
-            },
-        )
-    }
-
-    fn names(selection: &Selection) -> Vec<&str> {
-        selection
-            .claims
-            .iter()
-            .map(|claim| claim.name.as_str())
-            .collect()
-    }
 
     #[test]
     fn reserved_claims_come_first_and_always() {
-        let claims = [
-            claim("z"),
-            claim("b"),
-            claim("product.open-cluster-management.io"),
-            claim("a.corp"),
-            claim("id.k8s.io"),
-        ];
-        let selection = select(&claims, &["corp".to_owned()], 1);
+        let names = [
+            "z",
+            "b",
+            "product.open-cluster-management.io",
+            "a.corp",
+            "id.k8s.io",
+        ]
+        .map(str::to_owned);
+        let value = "v".to_owned();
+        let values = names.iter().map(|name| (name, &value)).collect();
+        let selection = select(&values, &["corp".to_owned()], 1);
+        let told: Vec<_> = selection
+            .claims
+            .iter()
+            .map(|claim| claim.name.as_str())
+            .collect();
         assert_eq!(
-            names(&selection),
+            told,
             [
                 "a.corp",
                 "id.k8s.io",
@@ -108,9 +91,9 @@ mod tests {
 
     #[test]
     fn private_claims_stay_in_the_cluster() {
-        let mut private = claim("a");
-        private.metadata.labels = Some([(labels::SPOKE_ONLY.to_owned(), String::new())].into());
-        let selection = select(&[private, claim("b")], &[], 20);
-        assert_eq!(names(&selection), ["b"]);
+        let mut metadata = ObjectMeta::default();
+        assert!(!is_private(&metadata));
+        metadata.labels = Some([(labels::SPOKE_ONLY.to_owned(), String::new())].into());
+        assert!(is_private(&metadata));
     }
 }

@@ -5,6 +5,7 @@ use super::acceptance;
 use super::bootstrap;
 use super::certificate;
 use super::lease;
+use super::namespaces;
 use super::status;
 use crate::credentials;
 use crate::credentials::Credentials;
@@ -172,6 +173,7 @@ async fn registered(
             lease_duration
         ),
         report(shared, session, current, statements),
+        namespaces::keep(shared, &session.server, current.subscribe()),
     );
 }
 
@@ -238,12 +240,18 @@ async fn report(
         "klusterlet-agent",
         &shared.context.pod_name,
     );
-    let mut observed = shared.wec.subscribe();
+    let mut observed = shared.observation.subscribe();
     let mut cluster = current.subscribe();
     let mut statement = statements.subscribe();
     let mut backoff = Backoff::new(Policy::API);
+    let mut truncated = 0;
     loop {
         let picture = observed.borrow_and_update().clone();
+        if std::mem::replace(&mut truncated, picture.claims_truncated) < picture.claims_truncated {
+            let most = shared.options.max_custom_cluster_claims;
+            let message = format!("{truncated} claims beyond the limit of {most} are not reported");
+            shared.warn("CustomClusterClaimsTruncated", &message).await;
+        }
         let extra: Vec<Statement> = statement.borrow_and_update().iter().cloned().collect();
         let object = cluster.borrow_and_update().clone();
         let changes = object

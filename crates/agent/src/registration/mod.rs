@@ -18,9 +18,10 @@ mod certificate;
 mod claims;
 mod hub;
 mod lease;
+mod namespaces;
+mod observation;
 mod resources;
 mod status;
-mod wec;
 
 use crate::credentials;
 use crate::credentials::Credentials;
@@ -35,7 +36,8 @@ use crate::options::cluster_name;
 use crate::secrets::Seen;
 use crate::secrets::WatchedSecret;
 use crate::session::Sessions;
-use hyades_api::features;
+use crate::wec::Wec;
+use crate::wec::with_wec;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::ClusterName;
 use hyades_runtime::Context;
@@ -45,11 +47,11 @@ use hyades_runtime::k8s_openapi::api::core::v1::ObjectReference;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
 use jiff::Timestamp;
+use observation::Observation;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
-use wec::Wec;
 
 /// Characters of a random agent name: upstream's, without those mistaken for others.
 const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -67,8 +69,19 @@ const EXPIRY_GRACE_SECONDS: i64 = 60;
 ///
 /// Flags that do not fit together.
 pub async fn run(options: RegistrationAgentOptions, context: Context) -> Result<(), AgentError> {
-    let sessions = watch::Sender::new(None);
-    run_with(&options.common, options.registration, context, &sessions).await
+    with_wec(&options.common, &context, async |wec| {
+        let sessions = watch::Sender::new(None);
+        let registration = options.registration.clone();
+        run_with(
+            &options.common,
+            registration,
+            context.clone(),
+            wec,
+            &sessions,
+        )
+        .await
+    })
+    .await
 }
 
 /// Registers the WEC and keeps it registered until shutdown, publishing each session.
@@ -76,16 +89,16 @@ pub(crate) async fn run_with(
     common: &CommonOptions,
     options: RegistrationOptions,
     context: Context,
+    wec: Wec,
     sessions: &Sessions,
 ) -> Result<(), AgentError> {
-    let with_claims = common.gates()?.enabled(features::CLUSTER_CLAIM);
-    let wec = Wec::start(context.client.clone(), &options, with_claims);
+    let observation = Observation::start(wec.client.clone(), &options, &common.gates()?);
     let shutdown = context.shutdown.clone();
     let period = options.cluster_healthcheck_period;
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
-        () = wec.probe(period) => Ok(()),
-        result = supervise(common, &options, &context, &wec, sessions) => result,
+        () = observation.probe(period) => Ok(()),
+        result = supervise(common, &options, &context, &wec, &observation, sessions) => result,
     }
 }
 
@@ -94,6 +107,7 @@ struct Shared<'a> {
     options: &'a RegistrationOptions,
     context: &'a Context,
     wec: &'a Wec,
+    observation: &'a Observation,
     sessions: &'a Sessions,
     identity: AgentIdentity,
     hub_secret: &'a str,
@@ -193,6 +207,7 @@ async fn supervise(
     options: &RegistrationOptions,
     context: &Context,
     wec: &Wec,
+    observation: &Observation,
     sessions: &Sessions,
 ) -> Result<(), AgentError> {
     let watched =
@@ -204,6 +219,7 @@ async fn supervise(
         options,
         context,
         wec,
+        observation,
         sessions,
         identity: resolve_identity(common, stored.secret())?,
         hub_secret: &common.hub_kubeconfig_secret,

@@ -1,8 +1,11 @@
 //! What the inventory object should say about this WEC. Pure.
 
+use crate::registration::namespaces;
+use crate::registration::namespaces::Outcomes;
 use crate::registration::resources;
 use crate::registration::resources::Resources;
 use hyades_api::cluster::ManagedCluster;
+use hyades_api::cluster::ManagedNamespaceStatus;
 use hyades_api::cluster::StatedClaim;
 use hyades_api::conditions;
 use hyades_api::conditions::Statement;
@@ -44,6 +47,10 @@ pub struct Observed {
     pub nodes: Option<(Resources, Resources)>,
     /// The claims to report.
     pub claims: Option<Vec<StatedClaim>>,
+    /// Claims left out for their number.
+    pub claims_truncated: usize,
+    /// How the namespaces fare that the hub wants in the WEC.
+    pub namespaces: Outcomes,
 }
 
 /// Whether the hub has let this WEC in.
@@ -74,7 +81,27 @@ pub fn decide(
     if !matches!(observed.liveness, Liveness::Failing { .. }) {
         add_facts(current, observed, &mut changes);
     }
+    if let Some(entries) = namespaces(current, &observed.namespaces, now) {
+        changes.insert("managedNamespaces".to_owned(), json!(entries));
+    }
     (!changes.is_empty()).then_some(Value::Object(changes))
+}
+
+/// The hub's list of wanted namespaces with what became of each, if that is news.
+fn namespaces(
+    current: &ManagedCluster,
+    outcomes: &Outcomes,
+    now: &Time,
+) -> Option<Vec<ManagedNamespaceStatus>> {
+    let mut entries = current.status.managed_namespaces.clone();
+    let mut changed = false;
+    for entry in &mut entries {
+        if let Some(outcome) = outcomes.get(&entry.name) {
+            let statement = namespaces::statement(outcome);
+            changed |= conditions::set(&mut entry.conditions, &statement, now.clone());
+        }
+    }
+    changed.then_some(entries)
 }
 
 fn availability(liveness: &Liveness) -> Option<Statement> {
@@ -236,5 +263,36 @@ mod tests {
         let changes = decide(&current, &observed, &[], &at(5)).expect("changes");
         assert_eq!(changes["capacity"], json!({"cpu": "2", "gpu": "4"}));
         assert_eq!(changes["allocatable"], json!({"cpu": "2"}));
+    }
+
+    #[test]
+    fn the_namespaces_that_a_set_wants_are_reported_once_each() {
+        let mut current = cluster(&[
+            known::ACCEPTED,
+            known::JOINED_STATEMENT,
+            known::AVAILABLE_STATEMENT,
+        ]);
+        let entry = |name: &str| ManagedNamespaceStatus {
+            name: name.to_owned(),
+            cluster_set: "set".to_owned(),
+            ..ManagedNamespaceStatus::default()
+        };
+        current.status.managed_namespaces = vec![entry("a"), entry("b")];
+        let observed = Observed {
+            liveness: Liveness::Alive,
+            namespaces: Outcomes::from([("a".to_owned(), Ok(())), ("x".to_owned(), Ok(()))]),
+            ..Observed::default()
+        };
+        let changes = decide(&current, &observed, &[], &at(5)).expect("changes");
+        let told = &changes["managedNamespaces"];
+        assert_eq!(told[0]["conditions"][0]["reason"], "NamespaceApplied");
+        assert_eq!(
+            told[1],
+            json!({"name": "b", "clusterSet": "set"}),
+            "not made yet"
+        );
+        current.status.managed_namespaces =
+            serde_json::from_value(told.clone()).expect("the list as the hub has it then");
+        assert_eq!(decide(&current, &observed, &[], &at(9)), None, "no news");
     }
 }

@@ -36,6 +36,7 @@ use crate::options::WorkOptions;
 use crate::secrets::WatchedSecret;
 use crate::session::Session;
 use crate::session::Sessions;
+use crate::wec::with_wec;
 use feedback::Limits;
 use hyades_api::features;
 use hyades_api::identity::AgentIdentity;
@@ -53,6 +54,7 @@ use hyades_runtime::backoff::Policy;
 use hyades_runtime::controller;
 use hyades_runtime::controller::Change;
 use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::runtime::watcher;
@@ -86,9 +88,14 @@ const STATUS_WORKERS: usize = 4;
 pub async fn run(options: WorkAgentOptions, context: Context) -> Result<(), AgentError> {
     let sessions = watch::Sender::new(None);
     let receiver = sessions.subscribe();
+    let works = with_wec(&options.common, &context, async |wec| {
+        let (context, receiver) = (context.clone(), receiver.clone());
+        let work = options.work.clone();
+        run_with(&options.common, work, context, wec.client, receiver).await
+    });
     tokio::select! {
         () = follow_secret(&options.common, &context, &sessions) => Ok(()),
-        result = run_with(&options.common, options.work, context.clone(), receiver) => result,
+        result = works => result,
     }
 }
 
@@ -97,6 +104,7 @@ pub(crate) async fn run_with(
     common: &CommonOptions,
     options: WorkOptions,
     context: Context,
+    wec: Client,
     mut sessions: watch::Receiver<Option<Session>>,
 ) -> Result<(), AgentError> {
     let gates = common.gates()?;
@@ -108,7 +116,7 @@ pub(crate) async fn run_with(
         let session = sessions.borrow_and_update().clone();
         let serving = async {
             match session {
-                Some(session) => serve(session, common, &options, limits, &context).await,
+                Some(session) => serve(session, common, &options, limits, &context, &wec).await,
                 None => std::future::pending().await,
             }
         };
@@ -178,6 +186,7 @@ async fn serve(
     options: &WorkOptions,
     limits: Limits,
     context: &Context,
+    wec: &Client,
 ) {
     await_access(&session).await;
     let hash = hub_hash(&session.server);
@@ -188,14 +197,14 @@ async fn serve(
     );
     let (work_queue, status_queue, applied_queue) = (Queue::new(), Queue::new(), Queue::new());
     let works = watch_works(&session, work_queue.clone());
-    let applied = watch_applied(context, &hash, work_queue.clone(), applied_queue.clone());
+    let applied = watch_applied(wec, &hash, work_queue.clone(), applied_queue.clone());
     tokio::join!(works.wait_until_synced(), applied.wait_until_synced());
     let agent_id = Some(common.agent_id.clone())
         .filter(|id| !id.is_empty())
         .unwrap_or_else(|| hash.clone());
     let worker = Worker::new(
         session,
-        context.client.clone(),
+        wec.clone(),
         limits,
         options,
         reconcile::Identity {
@@ -329,13 +338,13 @@ fn watch_works(session: &Session, queue: Queue<String>) -> Cache<ManifestWork> {
 }
 
 fn watch_applied(
-    context: &Context,
+    wec: &Client,
     hash: &str,
     works: Queue<String>,
     applied: Queue<String>,
 ) -> Cache<AppliedManifestWork> {
     let hash = hash.to_owned();
-    let api = Api::all(context.client.clone());
+    let api = Api::all(wec.clone());
     controller::watch(
         api,
         watcher::Config::default(),

@@ -44,7 +44,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 /// Seconds in a day, for certificates that outlive a test.
-const DAY_SECONDS: i64 = 86_400;
+pub const DAY_SECONDS: i64 = 86_400;
 
 /// A user who may do everything.
 pub fn admin() -> UserInfo {
@@ -224,6 +224,20 @@ fn options(automatic: bool) -> hub::Options {
         gc_resource_list: vec!["work.open-cluster-management.io/v1/manifestworks".to_owned()],
         ..hub::Options::default()
     }
+}
+
+/// Serves a space over TLS until `stop`; returns its URL.
+pub async fn expose(
+    space: &Space,
+    serving: &Authority,
+    clients: &Authority,
+    stop: CancellationToken,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}", listener.local_addr().expect("an address"));
+    let acceptor = tls(serving, clients);
+    tokio::spawn(serve(listener, acceptor, space.service(), stop));
+    url
 }
 
 fn tls(serving: &Authority, clients: &Authority) -> TlsAcceptor {

@@ -1,8 +1,10 @@
 //! A WEC: a space in process, joined as `clusteradm join` does it.
 
+use crate::hub::DAY_SECONDS;
 use crate::hub::Hub;
 use crate::hub::admin;
 use crate::hub::authority;
+use crate::hub::expose;
 use crate::hub::start_space;
 use crate::until;
 use hyades_agent::install;
@@ -14,6 +16,10 @@ use hyades_agent::singleton;
 use hyades_api::names;
 use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
+use hyades_pki::Authority;
+use hyades_pki::Kubeconfig;
+use hyades_pki::Validity;
+use hyades_pki::kubeconfig::Credentials;
 use hyades_runtime::CancellationToken;
 use hyades_runtime::Context;
 use hyades_runtime::apply;
@@ -22,12 +28,14 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_space::Space;
 use hyades_space::identity::UserInfo;
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 /// A WEC whose programs run until it is dropped.
 pub struct Wec {
     pub client: Client,
     space: Space,
+    clients: Authority,
     stop: CancellationToken,
     _folder: TempDir,
 }
@@ -48,25 +56,51 @@ impl Wec {
     pub async fn start(name: &str) -> Self {
         let clients = authority(name);
         let pem = clients.certificate_pem();
-        let (space, folder) = start_space(name, clients, pem, "https://localhost/spaces/wec").await;
+        let url = "https://localhost/spaces/wec";
+        let (space, folder) = start_space(name, clients.clone(), pem, url).await;
         let client = Client::new(space.service_as(admin()), "default");
         Self {
             client,
             space,
+            clients,
             stop: CancellationToken::new(),
             _folder: folder,
         }
+    }
+
+    /// Serves this WEC to a hosting cluster; returns an administrator's kubeconfig for it.
+    pub async fn admin_kubeconfig(&self) -> String {
+        let (clients, stop) = (&self.clients, self.stop.clone());
+        let server = expose(&self.space, clients, clients, stop).await;
+        let groups = ["system:masters".to_owned()];
+        let valid = Validity::starting(Timestamp::now(), DAY_SECONDS);
+        let (certificate, key) = clients
+            .issue_client("admin", &groups, valid)
+            .expect("a certificate");
+        let credentials = Credentials::Certificate {
+            certificate_pem: certificate.to_pem(),
+            key_pem: key.to_ec_pem(),
+        };
+        let pem = clients.certificate_pem();
+        Kubeconfig::for_server("wec", &server, &pem, &credentials)
+            .to_yaml()
+            .expect("YAML")
     }
 
     /// Applies what `clusteradm join` applies.
     pub async fn join(&self, hub: &Hub, cluster: &str, mode: Mode) {
         let kubeconfig = hub.bootstrap_kubeconfig().await;
         let name = cluster.parse().expect("a cluster name");
-        let options = InstallOptions {
+        self.install(&InstallOptions {
             mode,
             ..InstallOptions::new(name, kubeconfig)
-        };
-        for object in install::objects(&options) {
+        })
+        .await;
+    }
+
+    /// Applies the objects of an installation.
+    pub async fn install(&self, options: &InstallOptions) {
+        for object in install::objects(options) {
             until(
                 &format!(
                     "{} {} is applied",
@@ -110,11 +144,18 @@ impl Wec {
 
     /// Starts the agent as the operator's Deployment says, under its account. The token stops it.
     pub async fn start_agent(&self) -> CancellationToken {
-        let deployment = self.deployment("klusterlet-agent").await;
+        self.start_agent_of(names::KLUSTERLET, namespaces::AGENT)
+            .await
+    }
+
+    /// As [`Wec::start_agent`], for a Klusterlet of any name.
+    pub async fn start_agent_of(&self, klusterlet: &str, namespace: &str) -> CancellationToken {
+        let name = format!("{klusterlet}-agent");
+        let deployment = self.deployment_in(namespace, &name).await;
         let container = &deployment.spec.template.spec.expect("a pod").containers[0];
         let flags = container.args.clone().unwrap_or_default();
         let options = <Command as clap::Parser>::parse_from(flags.into_iter().skip(1)).options;
-        let context = self.context(namespaces::AGENT, "klusterlet-work-sa");
+        let context = self.context(namespace, &format!("{klusterlet}-work-sa"));
         let shutdown = context.shutdown.clone();
         tokio::task::spawn_local(async move {
             singleton::run(options, context).await.expect("valid flags");
@@ -124,7 +165,11 @@ impl Wec {
 
     /// The Deployment of that name, once the operator made it.
     pub async fn deployment(&self, name: &str) -> Deployment {
-        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespaces::AGENT);
+        self.deployment_in(namespaces::AGENT, name).await
+    }
+
+    async fn deployment_in(&self, namespace: &str, name: &str) -> Deployment {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         until(&format!("Deployment {name}"), async || {
             api.get_opt(name).await.expect("an answer")
         })

@@ -286,8 +286,9 @@ fn mode(mode: &str, singleton: bool) -> anyhow::Result<Mode> {
     match mode.to_ascii_lowercase().as_str() {
         "default" | "" if singleton => Ok(Mode::Singleton),
         "default" | "" => Ok(Mode::Default),
-        "hosted" if singleton => Ok(Mode::parse("SingletonHosted")?),
-        "hosted" => Ok(Mode::parse("Hosted")?),
+        "hosted" => bail!(
+            "mode hosted is not supported: the agent runs in the cluster it works for; join without --mode hosted"
+        ),
         _ => bail!("deploy mode should be default or hosted, and is {mode:?}"),
     }
 }

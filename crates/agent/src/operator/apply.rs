@@ -1,0 +1,261 @@
+//! Applying what a Klusterlet asks for, to the WEC and to where the agents' pods run.
+
+use super::cleanup;
+use super::hosted;
+use super::manifests::Plan;
+use super::reconcile::MANAGER;
+use super::reconcile::Operator;
+use super::reconcile::RESYNC;
+use super::status::Applied;
+use super::surroundings::Surroundings;
+use hyades_api::names;
+use hyades_api::names::namespaces;
+use hyades_api::operator::Klusterlet;
+use hyades_runtime::apply;
+use hyades_runtime::apply::ApplyError;
+use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Client;
+use serde_json::Value;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// What was applied for a Klusterlet.
+#[derive(Debug)]
+pub(super) struct Done {
+    generation: i64,
+    at: Instant,
+    /// Namespaces that have the credentials for pulling images.
+    pull_secrets_in: BTreeSet<String>,
+}
+
+impl Operator {
+    /// Applies what is not there yet.
+    pub(super) async fn apply(
+        &self,
+        klusterlet: &Klusterlet,
+        plan: &Plan,
+        managed: &Client,
+        around: &Surroundings,
+    ) -> Applied {
+        let namespace = around.namespace.get(&plan.namespace);
+        let seen = namespace_state(namespace.as_deref(), klusterlet);
+        if seen == Seen::Unwanted {
+            if let Some(known) = self.known.lock().await.get_mut(&plan.name) {
+                known.applied = None;
+            }
+            return Applied::Uninstalled {
+                namespace: plan.namespace.clone(),
+            };
+        }
+        let wanting = self.wanting_pull_secrets(plan).await;
+        let generation = klusterlet.metadata.generation.unwrap_or_default();
+        let is_current = match self.known.lock().await.get(&plan.name) {
+            Some(known) => known.applied.as_ref().is_some_and(|done| {
+                done.generation == generation
+                    && done.at.elapsed() < RESYNC
+                    && wanting.is_subset(&done.pull_secrets_in)
+            }),
+            None => false,
+        };
+        if !is_current || seen == Seen::Missing {
+            if let Err(failure) = self
+                .apply_foundation(klusterlet, plan, managed, &wanting)
+                .await
+            {
+                return failure;
+            }
+            if let Some(known) = self.known.lock().await.get_mut(&plan.name) {
+                known.applied = Some(Done {
+                    generation,
+                    at: Instant::now(),
+                    pull_secrets_in: wanting,
+                });
+            }
+        }
+        if let Some(external) = around.external(&plan.namespace) {
+            let result = hosted::ensure_kubeconfigs(&self.client, managed, plan, &external).await;
+            if let Err(message) = result {
+                let reason = "ManagementClusterResourceApplyFailed";
+                return Applied::Failed { reason, message };
+            }
+        }
+        let has_credentials = around
+            .hub
+            .get_in(&plan.namespace, names::HUB_KUBECONFIG_SECRET)
+            .is_some();
+        match self.apply_deployments(plan, has_credentials).await {
+            Ok(()) => Applied::Complete,
+            Err(error) => failed("KlusterletApplyFailed", &error),
+        }
+    }
+
+    /// Definitions, namespaces and rights, in this order; what is independent at once.
+    async fn apply_foundation(
+        &self,
+        klusterlet: &Klusterlet,
+        plan: &Plan,
+        managed: &Client,
+        wanting: &BTreeSet<String>,
+    ) -> Result<(), Applied> {
+        let in_wec = |error| failed("ManagedClusterResourceApplyFailed", &error);
+        let here = |error| failed("ManagementClusterResourceApplyFailed", &error);
+        ensure_all(managed, &plan.definitions())
+            .await
+            .map_err(|error| failed("CRDApplyFailed", &error))?;
+        ensure_all(managed, &[plan.klusterlet_namespace()])
+            .await
+            .map_err(in_wec)?;
+        if plan.mode.is_hosted() {
+            ensure_all(&self.client, &[plan.agent_namespace()])
+                .await
+                .map_err(here)?;
+        }
+        // As with the agent's namespace: once made, its deletion by hand is respected.
+        if !is_observed(klusterlet) {
+            ensure_all(managed, &[plan.addon_namespace()])
+                .await
+                .map_err(in_wec)?;
+        }
+        self.copy_pull_secret(&self.client, &plan.namespace)
+            .await
+            .map_err(here)?;
+        for namespace in wanting {
+            self.copy_pull_secret(managed, namespace)
+                .await
+                .map_err(in_wec)?;
+        }
+        ensure_all(managed, &plan.managed_rights())
+            .await
+            .map_err(in_wec)?;
+        ensure_all(&self.client, &plan.management_rights())
+            .await
+            .map_err(here)?;
+        if is_observed(klusterlet) {
+            cleanup::former_namespaces(managed, plan)
+                .await
+                .map_err(|error| Applied::Failed {
+                    reason: "ManagedClusterResourceApplyFailed",
+                    message: error.to_string(),
+                })?;
+        }
+        Ok(())
+    }
+
+    async fn apply_deployments(
+        &self,
+        plan: &Plan,
+        has_credentials: bool,
+    ) -> Result<(), ApplyError> {
+        ensure_all(&self.client, &plan.deployments(has_credentials)).await?;
+        for name in plan.foreign_deployments() {
+            apply::ensure_absent(&self.client, &cleanup::deployment(&plan.namespace, &name)?)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a namespace what the operator itself pulls its image with.
+    async fn copy_pull_secret(&self, to: &Client, namespace: &str) -> Result<(), ApplyError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespaces::OPERATOR);
+        let Ok(Some(source)) = api.get_opt(names::IMAGE_PULL_SECRET).await else {
+            // Without one the image needs none.
+            return Ok(());
+        };
+        let copy = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": names::IMAGE_PULL_SECRET, "namespace": namespace},
+            "type": source.type_,
+            "data": source.data,
+        });
+        ensure_all(to, &[copy]).await
+    }
+}
+
+async fn ensure_all(client: &Client, objects: &[Value]) -> Result<(), ApplyError> {
+    let ensuring = objects
+        .iter()
+        .map(|object| apply::ensure(client, MANAGER, object));
+    for result in futures::future::join_all(ensuring).await {
+        result?;
+    }
+    Ok(())
+}
+
+fn failed(reason: &'static str, error: &ApplyError) -> Applied {
+    Applied::Failed {
+        reason,
+        message: error.to_string(),
+    }
+}
+
+/// Whether the Klusterlet was followed completely as it is now.
+fn is_observed(klusterlet: &Klusterlet) -> bool {
+    klusterlet.metadata.generation == Some(klusterlet.status.observed_generation)
+}
+
+/// What the agent's namespace tells.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    /// It is there.
+    Present,
+    /// It is not there yet, and shall be made.
+    Missing,
+    /// It is being deleted, or was deleted after it had been made.
+    Unwanted,
+}
+
+fn namespace_state(namespace: Option<&Namespace>, klusterlet: &Klusterlet) -> Seen {
+    match namespace {
+        Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => Seen::Unwanted,
+        Some(_) => Seen::Present,
+        None if is_observed(klusterlet) => Seen::Unwanted,
+        None => Seen::Missing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::manifests::tests::klusterlet;
+    use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use jiff::Timestamp;
+
+    #[test]
+    fn a_namespace_deleted_by_hand_is_not_made_again() {
+        let mut object = klusterlet(json!({}));
+        object.metadata.generation = Some(2);
+        assert_eq!(
+            namespace_state(None, &object),
+            Seen::Missing,
+            "never applied"
+        );
+        object.status.observed_generation = 2;
+        assert_eq!(
+            namespace_state(None, &object),
+            Seen::Unwanted,
+            "deleted since"
+        );
+        let mut namespace = Namespace::default();
+        assert_eq!(
+            namespace_state(Some(&namespace), &object),
+            Seen::Present,
+            "joined again"
+        );
+        namespace.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert_eq!(
+            namespace_state(Some(&namespace), &object),
+            Seen::Unwanted,
+            "being deleted"
+        );
+        object.metadata.generation = Some(3);
+        assert_eq!(
+            namespace_state(None, &object),
+            Seen::Missing,
+            "the spec asks anew"
+        );
+    }
+}
