@@ -1,5 +1,6 @@
 //! What the user sees: results on standard output, warnings on standard error.
 
+use crate::progress::board;
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -33,7 +34,7 @@ impl Console {
     pub fn warn(self, text: impl AsRef<str>) {
         if self == Self::Terminal {
             // There is nowhere left to report a failure to.
-            let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+            let _ = board::aside(|| writeln!(std::io::stderr(), "{}", text.as_ref()));
         }
     }
 }
@@ -43,10 +44,12 @@ pub fn print(text: &str) {
     if OUTPUT_CLOSED.load(Ordering::Relaxed) {
         return;
     }
-    let mut output = std::io::stdout().lock();
-    let written = output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush());
+    let written = board::aside(|| {
+        let mut output = std::io::stdout().lock();
+        output
+            .write_all(text.as_bytes())
+            .and_then(|()| output.flush())
+    });
     if written.is_err() {
         OUTPUT_CLOSED.store(true, Ordering::Relaxed);
     }

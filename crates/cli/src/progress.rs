@@ -1,12 +1,12 @@
-//! One line per step, with the time it took. Plain text: it reads the same in a terminal, a pipe
-//! and a log.
+//! One line per step done, with the time it took, and the [`board`] of those under way. Lines of
+//! steps done are plain text: they read the same in a terminal, a pipe and a log.
+
+pub mod board;
 
 use crate::console::print;
+use board::Step;
 use std::time::Duration;
 use std::time::Instant;
-
-/// A step that takes longer says what it waits for.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Reports steps to standard output.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ impl Progress {
         }
     }
 
-    /// Runs a step and reports `done` with the time it took. A step that drags on is announced by
+    /// Runs a step and reports `done` with the time it took. While it lasts it is on the board as
     /// `doing`.
     ///
     /// # Errors
@@ -35,14 +35,7 @@ impl Progress {
         done: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<T> {
         let started = Instant::now();
-        let mut step = std::pin::pin!(step);
-        let result = match tokio::time::timeout(PATIENCE, &mut step).await {
-            Ok(result) => result,
-            Err(_) => {
-                print(&format!("{:>9}  {doing} …\n", ""));
-                step.await
-            }
-        };
+        let result = Step::begin(doing).during(step).await;
         let value = result.map_err(|error| error.context(doing.to_owned()))?;
         print(&line(started.elapsed(), &done(&value)));
         Ok(value)

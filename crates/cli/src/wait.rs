@@ -1,5 +1,7 @@
-//! Waiting for a cluster to get somewhere: bounded, and always saying for what.
+//! Waiting for a cluster to get somewhere: bounded, and always saying for what. Every wait of every
+//! command goes through here, and is on the board of [`progress`](crate::progress) meanwhile.
 
+use crate::progress::board::Step;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -17,13 +19,37 @@ pub enum Look<T> {
     NotYet(String),
 }
 
+/// A wait that was over before it got what it waited for.
+#[derive(Debug, thiserror::Error)]
+#[error("waited {} s for {what}; last seen: {last_seen}", timeout.as_secs())]
+pub struct TimedOut {
+    what: String,
+    timeout: Duration,
+    last_seen: String,
+}
+
 /// Looks again and again until `look` is done, fails, or `timeout` is over. A look that hangs is
 /// cut off by the timeout as well.
 ///
 /// # Errors
 ///
-/// Those of `look`; when the time is over, what was waited for and what was seen last.
-pub async fn until<T, F, R>(what: &str, timeout: Duration, mut look: F) -> anyhow::Result<T>
+/// Those of `look`; when the time is over, a [`TimedOut`].
+pub async fn until<T, F, R>(what: &str, timeout: Duration, look: F) -> anyhow::Result<T>
+where
+    F: FnMut() -> R,
+    R: Future<Output = anyhow::Result<Look<T>>>,
+{
+    let step = Step::begin(format!("waiting for {what}"));
+    step.during(look_until(what, timeout, look, |seen| step.saw(seen)))
+        .await
+}
+
+async fn look_until<T, F, R>(
+    what: &str,
+    timeout: Duration,
+    mut look: F,
+    saw: impl Fn(&str),
+) -> anyhow::Result<T>
 where
     F: FnMut() -> R,
     R: Future<Output = anyhow::Result<Look<T>>>,
@@ -35,15 +61,21 @@ where
         let left = deadline.saturating_duration_since(Instant::now());
         match tokio::time::timeout(left, look()).await {
             Ok(Ok(Look::Done(value))) => return Ok(value),
-            Ok(Ok(Look::NotYet(seen))) => last_seen = seen,
+            Ok(Ok(Look::NotYet(seen))) => {
+                saw(&seen);
+                last_seen = seen;
+            }
             Ok(Err(error)) => return Err(error),
             Err(_) => {}
         }
         if Instant::now() + pause >= deadline {
-            anyhow::bail!(
-                "waited {} s for {what}; last seen: {last_seen}",
-                timeout.as_secs()
-            );
+            let what = what.to_owned();
+            return Err(TimedOut {
+                what,
+                timeout,
+                last_seen,
+            }
+            .into());
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(PAUSE_MAX);

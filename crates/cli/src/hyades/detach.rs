@@ -9,6 +9,7 @@
 use super::serving;
 use super::serving::HostArgs;
 use crate::console::print;
+use crate::progress::board;
 use anyhow::Context;
 use anyhow::bail;
 use std::io::BufRead;
@@ -74,6 +75,7 @@ fn follow(child: &mut Child) -> anyhow::Result<()> {
 pub fn leave_session(args: &HostArgs) -> anyhow::Result<()> {
     if args.detached {
         rustix::process::setsid().context("leave the terminal's session")?;
+        board::show_elsewhere();
     }
     Ok(())
 }
