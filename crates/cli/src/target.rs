@@ -16,6 +16,15 @@ use std::path::Path;
 /// Name in the `User-Agent` of every request.
 const CLIENT_NAME: &str = "clusteradm";
 
+/// A context of a kubeconfig, and the server it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownContext {
+    /// Its name.
+    pub name: String,
+    /// The URL of the server.
+    pub server: String,
+}
+
 /// A cluster to act on.
 #[derive(Clone)]
 pub struct Target {
@@ -25,6 +34,10 @@ pub struct Target {
     pub server: String,
     /// PEM of the authority its API server is trusted by; none for that of the system.
     pub certificate_authority: Option<String>,
+    /// The name to expect in its certificate, if it is not the URL's host.
+    pub tls_server_name: Option<String>,
+    /// Whether a proxy lies on the way to it.
+    pub has_proxy: bool,
     /// How to call it in messages: its context.
     pub name: String,
 }
@@ -62,6 +75,7 @@ impl Target {
             .with_context(|| format!("use the context {name:?} of {origin}"))?;
         let server = cluster.server.clone().unwrap_or_default();
         let certificate_authority = authority_of(cluster)?;
+        let tls_server_name = cluster.tls_server_name.clone();
         let options = KubeConfigOptions {
             context: Some(name.clone()),
             ..KubeConfigOptions::default()
@@ -73,10 +87,13 @@ impl Target {
                 let reason = first_line(&error.to_string()).to_owned();
                 anyhow!("use the context {name:?} of {origin}: {reason}; correct its entries")
             })?;
+        let has_proxy = config.proxy_url.is_some();
         Ok(Self {
             client: client::connect(config, &component::user_agent(CLIENT_NAME))?,
             server,
             certificate_authority,
+            tls_server_name,
+            has_proxy,
             name,
         })
     }
@@ -90,6 +107,23 @@ impl Target {
             self.server
         )
     }
+}
+
+/// The contexts of a kubeconfig that mean a server.
+///
+/// # Errors
+///
+/// A kubeconfig that cannot be read.
+pub fn contexts(file: Option<&Path>) -> anyhow::Result<Vec<KnownContext>> {
+    let (kubeconfig, _) = read(file)?;
+    let known = kubeconfig.contexts.iter().filter_map(|named| {
+        let server = cluster_of(&kubeconfig, &named.name).ok()?.server.clone()?;
+        Some(KnownContext {
+            name: named.name.clone(),
+            server,
+        })
+    });
+    Ok(known.collect())
 }
 
 fn read(file: Option<&Path>) -> anyhow::Result<(Kubeconfig, String)> {

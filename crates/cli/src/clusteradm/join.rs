@@ -18,6 +18,7 @@ use super::pods;
 use super::preflight;
 use super::preflight::Finding;
 use super::session::Session;
+use crate::hyades::doctor;
 use crate::wait;
 use crate::wait::Look;
 use anyhow::Context;
@@ -113,8 +114,8 @@ pub async fn execute(session: &Session, args: &JoinArgs) -> anyhow::Result<Outco
     let objects = install::objects(&render(session, args, &plan, &access).await?);
     apply::objects(session, &objects, args.output_file.as_deref()).await?;
     if args.wait && !session.dry_run {
-        wait_for_agent(session).await?;
-        wait_for_hub(session, &hub, plan.cluster.as_str()).await?;
+        let waited = wait(session, &hub, plan.cluster.as_str()).await;
+        doctor::after(waited, session.console, &[(&session.target, None)]).await?;
     }
     Ok(Outcome::Installed)
 }
@@ -239,6 +240,11 @@ async fn own_url(session: &Session) -> Option<String> {
     let map = api.get_opt(cluster_info::NAME).await.ok()??;
     let info = cluster_info::parse(cluster_info::kubeconfig(&map)?).ok()?;
     info.server.filter(|server| server.starts_with("https://"))
+}
+
+async fn wait(session: &Session, hub: &Hub, cluster: &str) -> anyhow::Result<()> {
+    wait_for_agent(session).await?;
+    wait_for_hub(session, hub, cluster).await
 }
 
 async fn wait_for_agent(session: &Session) -> anyhow::Result<()> {

@@ -9,12 +9,12 @@
 pub mod accept;
 mod apply;
 mod choices;
-mod cluster_info;
+pub mod cluster_info;
 mod flags;
 pub mod init;
 pub mod join;
 pub mod pods;
-mod preflight;
+pub mod preflight;
 pub mod session;
 mod three_way;
 pub mod token;

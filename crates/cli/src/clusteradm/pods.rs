@@ -34,7 +34,8 @@ pub async fn wait_ready(session: &Session, namespace: &str, app: &str) -> anyhow
     .await
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether a pod is ready, and stays.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod
         .status
         .as_ref()
@@ -54,24 +55,29 @@ pub fn describe(pods: &[Pod]) -> String {
     }
     let clause = |pod: &Pod| {
         let name = pod.metadata.name.as_deref().unwrap_or("a pod");
-        let status = pod.status.as_ref();
-        let phase = status
-            .and_then(|status| status.phase.as_deref())
-            .unwrap_or("unknown");
-        let waiting = status
-            .and_then(|status| status.container_statuses.as_ref())
-            .and_then(|containers| containers.first())
-            .and_then(|container| container.state.as_ref()?.waiting.as_ref());
-        match waiting {
-            None => format!("{name} is {phase}"),
-            Some(waiting) => {
-                let words = [waiting.reason.as_deref(), waiting.message.as_deref()];
-                let words: Vec<&str> = words.into_iter().flatten().collect();
-                format!("{name} is {phase} ({})", words.join(": "))
-            }
-        }
+        format!("{name} is {}", state(pod))
     };
     pods.iter().map(clause).collect::<Vec<_>>().join(", ")
+}
+
+/// A pod's phase, and why its container is not running.
+pub fn state(pod: &Pod) -> String {
+    let status = pod.status.as_ref();
+    let phase = status
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("unknown");
+    let waiting = status
+        .and_then(|status| status.container_statuses.as_ref())
+        .and_then(|containers| containers.first())
+        .and_then(|container| container.state.as_ref()?.waiting.as_ref());
+    match waiting {
+        None => phase.to_owned(),
+        Some(waiting) => {
+            let words = [waiting.reason.as_deref(), waiting.message.as_deref()];
+            let words: Vec<&str> = words.into_iter().flatten().collect();
+            format!("{phase} ({})", words.join(": "))
+        }
+    }
 }
 
 #[cfg(test)]

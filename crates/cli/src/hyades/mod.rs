@@ -4,11 +4,13 @@
 //! up, serve ──▶ serving: host in this process, log, signals ──▶ up: spaces, registration
 //!     └─ --detach ─▶ detach: the same in the background
 //! down, space … ──▶ the running host, through its socket
+//! doctor ──▶ any cluster of a kubeconfig
 //! ```
 
 mod bench;
 mod contexts;
 mod detach;
+pub mod doctor;
 mod registered;
 mod registration;
 mod serve;
@@ -57,6 +59,8 @@ enum Command {
     /// Register clusters with a hub; also this program under the name clusteradm
     #[command(name = "clusteradm")]
     Clusteradm,
+    /// Say why a registration does not get on, on the hub's side or on the WEC's
+    Doctor(doctor::DoctorArgs),
     /// Measure this binary on this machine
     Bench(bench::BenchArgs),
     /// Run a component of the image hyades; what its pods do
@@ -75,6 +79,7 @@ pub fn main(program: OsString, arguments: Vec<OsString>) -> ExitCode {
     };
     match cli.command {
         Command::Component(arguments) => component::main(*arguments),
+        Command::Doctor(args) => conclude(ask(doctor::run(&args))),
         Command::Bench(args) => conclude(bench::main(&args)),
         Command::Up(args) => conclude(host(&args.host, || up::run(&args))),
         Command::Serve(args) => conclude(host(&args.host, || serve::run(&args))),

@@ -1,5 +1,6 @@
 //! Registering WECs of this host with its ITS: `clusteradm`'s own functions, and waits between.
 
+use super::doctor;
 use super::serving::told;
 use crate::clusteradm::accept;
 use crate::clusteradm::init;
@@ -243,22 +244,33 @@ impl Hub {
         Api::all(self.session.target.client.clone())
     }
 
-    /// Adds to an error what the pods concerned were doing.
+    /// Adds to an error what the pods concerned were doing; when a wait was in vain, the doctor
+    /// looks at both sides as well.
     async fn with_pods<T>(
         &self,
         result: anyhow::Result<T>,
         session: &Session,
         namespace: &str,
     ) -> anyhow::Result<T> {
-        let Err(error) = result else { return result };
+        let wec = session.target.name.as_str();
+        let its = &self.session.target;
+        let mut sides = vec![(its, Some(wec))];
+        if wec == its.name {
+            sides = vec![(its, None)];
+        } else {
+            sides.push((&session.target, None));
+        }
+        let error = match doctor::after(result, Console::Terminal, &sides).await {
+            Err(error) => error,
+            done => return done,
+        };
         let api: Api<Pod> = Api::namespaced(session.target.client.clone(), namespace);
         let pods = match api.list(&ListParams::default()).await {
             Ok(list) => pods::describe(&list.items),
             Err(error) => Trouble::of(&error).to_string(),
         };
         Err(anyhow::anyhow!(
-            "{error:#}; pods in {namespace} of {:?}: {pods}",
-            session.target.name
+            "{error:#}; pods in {namespace} of {wec:?}: {pods}"
         ))
     }
 }
