@@ -196,7 +196,8 @@ impl Step {
 
     /// Awaits a future that is part of this step, and shows the board meanwhile.
     pub async fn during<T>(&self, future: impl Future<Output = T>) -> T {
-        let mut future = std::pin::pin!(WITHIN.scope(self.id, future));
+        // Steps nest, and the futures of whole commands are large: on the heap, each is held once.
+        let mut future = Box::pin(WITHIN.scope(self.id, future));
         loop {
             match tokio::time::timeout(TERMINAL_PAUSE, &mut future).await {
                 Ok(value) => return value,

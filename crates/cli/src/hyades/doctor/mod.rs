@@ -114,7 +114,8 @@ pub async fn after<T>(
             "The wait was in vain; this is what 'hyades doctor --context {}' finds:",
             target.name
         ));
-        match examine(target, contexts.clone(), *cluster).await {
+        // Rarely needed, and large: it shall not be part of every command's future.
+        match Box::pin(examine(target, contexts.clone(), *cluster)).await {
             Ok(lines) => console.warn(line::text(&lines).trim_end()),
             Err(error) => console.warn(format!("{error:#}")),
         }
