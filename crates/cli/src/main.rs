@@ -11,6 +11,7 @@ mod clusteradm;
 mod component;
 mod console;
 mod data_dir;
+mod entry;
 mod hyades;
 mod progress;
 mod target;

@@ -131,7 +131,11 @@ async fn established(session: &Session, definition: &Value) -> anyhow::Result<()
 }
 
 /// The objects as YAML documents.
-fn yaml(objects: &[Value]) -> anyhow::Result<String> {
+///
+/// # Errors
+///
+/// Those of writing YAML.
+pub fn yaml(objects: &[Value]) -> anyhow::Result<String> {
     let mut text = String::new();
     for object in objects {
         text.push_str("---\n");

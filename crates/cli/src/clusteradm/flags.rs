@@ -1,5 +1,6 @@
 //! Command lines as Go's tools read them: `--flag=false`, `--some_flag`, and their errors.
 
+use super::names;
 use clap::Arg;
 use clap::ArgAction;
 use clap::ArgMatches;
@@ -88,10 +89,16 @@ pub fn message(error: &clap::Error, path: &str) -> String {
         }
         _ => None,
     };
+    let allowed = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            format!("; use {}", values.join(", "))
+        }
+        _ => String::new(),
+    };
     let headline = headline.unwrap_or_else(|| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
-        first.trim_start_matches("error: ").to_owned()
+        format!("{}{allowed}", first.trim_start_matches("error: "))
     });
     format!("{headline}\nRun '{path} --help' for usage.")
 }
@@ -117,6 +124,83 @@ pub fn parse_pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("{text:?} is not of the form KEY=VALUE")),
     }
+}
+
+/// Checks labels given as KEY=VALUE.
+///
+/// # Errors
+///
+/// The rule that a key or value breaks.
+pub fn check_labels(labels: &[(String, String)]) -> anyhow::Result<()> {
+    for (key, value) in labels {
+        names::key("label key", key)?;
+        names::label_value("label value", value)?;
+    }
+    Ok(())
+}
+
+/// Checks annotations given as KEY=VALUE; their values are free.
+///
+/// # Errors
+///
+/// The rule that a key breaks.
+pub fn check_annotations(annotations: &[(String, String)]) -> anyhow::Result<()> {
+    for (key, _) in annotations {
+        names::key("annotation key", key)?;
+    }
+    Ok(())
+}
+
+/// The flags `--cluster` and `--clusters`, which many commands have.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ClusterOption {
+    /// Name of the cluster
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    cluster: String,
+    /// Names of clusters, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    clusters: Option<Vec<String>>,
+}
+
+impl ClusterOption {
+    /// The clusters named; there must be some.
+    ///
+    /// # Errors
+    ///
+    /// None named, or a name that is none.
+    pub fn required(&self) -> anyhow::Result<BTreeSet<String>> {
+        let names = parse_name_list(&self.cluster, self.clusters.as_deref())?;
+        check_names("cluster name", names)
+    }
+
+    /// The clusters named, perhaps none.
+    ///
+    /// # Errors
+    ///
+    /// An empty list, or a name that is none.
+    pub fn optional(&self) -> anyhow::Result<BTreeSet<String>> {
+        match (self.cluster.is_empty(), &self.clusters) {
+            (true, None) => Ok(BTreeSet::new()),
+            _ => self.required(),
+        }
+    }
+}
+
+/// The names in a list, each once and in order; `what` says whose they are.
+///
+/// # Errors
+///
+/// A name that is none.
+pub fn split_names(what: &str, list: &[String]) -> anyhow::Result<BTreeSet<String>> {
+    let names = list.iter().map(|name| name.trim().to_owned());
+    check_names(what, names.filter(|name| !name.is_empty()).collect())
+}
+
+fn check_names(what: &str, list: BTreeSet<String>) -> anyhow::Result<BTreeSet<String>> {
+    for name in &list {
+        names::label(what, name)?;
+    }
+    Ok(list)
 }
 
 /// The clusters named by `--cluster` and `--clusters`.

@@ -7,14 +7,23 @@
 //! Each command is a function over a [`Session`], so that `hyades up` takes the very same path.
 
 pub mod accept;
+mod addon;
 mod apply;
 mod choices;
+mod clean;
 pub mod cluster_info;
+mod clusterset;
+mod create;
+mod delete;
 mod flags;
+mod get;
 pub mod init;
 pub mod join;
+mod names;
+mod objects;
 pub mod pods;
 pub mod preflight;
+mod printer;
 pub mod session;
 mod three_way;
 pub mod token;
@@ -22,6 +31,8 @@ mod unjoin;
 mod version;
 
 use crate::console::Console;
+use crate::entry::block_on;
+use crate::entry::conclude;
 use crate::target::Target;
 use clap::Args;
 use clap::CommandFactory;
@@ -87,19 +98,35 @@ enum Command {
     Accept(accept::AcceptArgs),
     /// Take the agent out of a cluster
     Unjoin(unjoin::UnjoinArgs),
-    /// Get something from a hub
+    /// Make a hub an ordinary cluster again
+    Clean(clean::CleanArgs),
+    /// Create sets, placements and works
+    Create {
+        #[command(subcommand)]
+        what: Box<create::Create>,
+    },
+    /// Delete sets, works and the bootstrap token
+    Delete {
+        #[command(subcommand)]
+        what: delete::Delete,
+    },
+    /// Get something from a hub, or from a managed cluster
     Get {
         #[command(subcommand)]
-        what: Get,
+        what: get::Get,
+    },
+    /// Say which clusters belong to a set, and which namespaces may use it
+    Clusterset {
+        #[command(subcommand)]
+        command: clusterset::ClustersetCommand,
+    },
+    /// Offer add-ons, and enable them for clusters
+    Addon {
+        #[command(subcommand)]
+        command: Box<addon::AddonCommand>,
     },
     /// Print versions
     Version,
-}
-
-#[derive(Debug, Subcommand)]
-enum Get {
-    /// Get the token that new clusters present themselves with
-    Token(token::TokenArgs),
 }
 
 /// Runs clusteradm. `header` is the program as typed, `arguments` what follows it.
@@ -138,23 +165,6 @@ pub fn main(header: &str, arguments: Vec<OsString>) -> ExitCode {
     conclude(block_on(run(header, cli, &set_flags)))
 }
 
-fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(future)
-}
-
-fn conclude(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            Console::Terminal.warn(format!("Error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
 async fn run(header: &str, cli: Cli, set_flags: &[String]) -> anyhow::Result<()> {
     if matches!(cli.command, Command::Version) {
         version::run(Console::Terminal);
@@ -173,9 +183,12 @@ async fn run(header: &str, cli: Cli, set_flags: &[String]) -> anyhow::Result<()>
         Command::Join(args) => join::run(&session, args).await,
         Command::Accept(args) => accept::run(&session, args).await,
         Command::Unjoin(args) => unjoin::run(&session, args).await,
-        Command::Get {
-            what: Get::Token(args),
-        } => token::run(&session, args).await,
+        Command::Clean(args) => clean::run(&session, args).await,
+        Command::Addon { command } => addon::run(&session, command).await,
+        Command::Create { what } => create::run(&session, what).await,
+        Command::Delete { what } => delete::run(&session, what).await,
+        Command::Get { what } => get::run(&session, what).await,
+        Command::Clusterset { command } => clusterset::run(&session, command).await,
         Command::Version => Ok(()),
     }
 }

@@ -124,6 +124,22 @@ pub async fn is_hub(target: &Target) -> anyhow::Result<()> {
     )
 }
 
+/// Checks that the cluster is a managed one.
+///
+/// # Errors
+///
+/// When it is not, or cannot be asked.
+pub async fn is_managed(target: &Target) -> anyhow::Result<()> {
+    if serves(target, "v1alpha1", "clusterclaims").await? {
+        return Ok(());
+    }
+    bail!(
+        "managed cluster oriented command should not running against non-managed cluster\ncontext {:?} at {} serves no clusterclaims; choose the managed cluster's context with --context, or join it to a hub with 'clusteradm join'",
+        target.name,
+        target.server
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

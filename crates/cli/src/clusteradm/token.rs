@@ -148,13 +148,8 @@ async fn of_service_account(session: &Session) -> anyhow::Result<String> {
 
 async fn of_secret(session: &Session) -> anyhow::Result<String> {
     let target = &session.target;
-    let api: Api<Secret> = Api::namespaced(target.client.clone(), namespaces::KUBE_SYSTEM);
-    let selector = format!("{} = {}", labels::APP, apps::CLUSTER_MANAGER);
-    let secrets = api
-        .list(&ListParams::default().labels(&selector))
-        .await
-        .map_err(|error| target.explain("list the bootstrap tokens in kube-system", &error))?;
-    newest_token(&secrets.items).with_context(|| {
+    let secrets = bootstrap_secrets(session).await?;
+    newest(&secrets).and_then(token_in).with_context(|| {
         format!(
             "context {:?} at {} has no bootstrap token in kube-system; run '{} init --use-bootstrap-token' there, or leave out --use-bootstrap-token",
             target.name, target.server, session.header
@@ -162,21 +157,42 @@ async fn of_secret(session: &Session) -> anyhow::Result<String> {
     })
 }
 
-/// The token in the newest of the Secrets that hold one.
-fn newest_token(secrets: &[Secret]) -> Option<String> {
+/// The name of the Secret that holds the newest bootstrap token, if there is one.
+///
+/// # Errors
+///
+/// The hub cannot be asked, or refuses.
+pub async fn newest_secret(session: &Session) -> anyhow::Result<Option<String>> {
+    let secrets = bootstrap_secrets(session).await?;
+    Ok(newest(&secrets).and_then(|secret| secret.metadata.name.clone()))
+}
+
+async fn bootstrap_secrets(session: &Session) -> anyhow::Result<Vec<Secret>> {
+    let target = &session.target;
+    let api: Api<Secret> = Api::namespaced(target.client.clone(), namespaces::KUBE_SYSTEM);
+    let selector = format!("{} = {}", labels::APP, apps::CLUSTER_MANAGER);
+    let secrets = api.list(&ListParams::default().labels(&selector)).await;
+    let secrets = secrets
+        .map_err(|error| target.explain("list the bootstrap tokens in kube-system", &error))?;
+    Ok(secrets.items)
+}
+
+/// The newest of the Secrets that hold a token.
+fn newest(secrets: &[Secret]) -> Option<&Secret> {
     let holds_token = |secret: &&Secret| {
         let name = secret.metadata.name.as_deref().unwrap_or_default();
         name.starts_with(TOKEN_SECRET_PREFIX)
     };
-    let newest = secrets.iter().filter(holds_token).max_by_key(|secret| {
-        secret
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map(|time| time.0)
-    })?;
+    let created = |secret: &&Secret| {
+        let created = secret.metadata.creation_timestamp.as_ref();
+        created.map(|time| time.0)
+    };
+    secrets.iter().filter(holds_token).max_by_key(created)
+}
+
+fn token_in(secret: &Secret) -> Option<String> {
     let text = |key: &str| {
-        let bytes = newest.data.as_ref()?.get(key)?;
+        let bytes = secret.data.as_ref()?.get(key)?;
         std::str::from_utf8(&bytes.0).ok()
     };
     Some(format!("{}.{}", text("token-id")?, text("token-secret")?))
@@ -208,7 +224,8 @@ mod tests {
             secret("bootstrap-token-b", "03", "bmV3"),
             secret("another", "05", "eA=="),
         ];
-        assert_eq!(newest_token(&secrets).as_deref(), Some("new.secret"));
-        assert_eq!(newest_token(&secrets[2..]), None);
+        let token = newest(&secrets).and_then(token_in);
+        assert_eq!(token.as_deref(), Some("new.secret"));
+        assert!(newest(&secrets[2..]).is_none());
     }
 }

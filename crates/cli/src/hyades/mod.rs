@@ -19,8 +19,9 @@ mod spaces;
 mod up;
 
 use crate::component;
-use crate::console::Console;
 use crate::data_dir::DataDirArgs;
+use crate::entry::block_on;
+use crate::entry::conclude;
 use clap::Parser;
 use clap::Subcommand;
 use serving::HostArgs;
@@ -83,8 +84,8 @@ pub fn main(program: OsString, arguments: Vec<OsString>) -> ExitCode {
         Command::Bench(args) => conclude(bench::main(&args)),
         Command::Up(args) => conclude(host(&args.host, || up::run(&args))),
         Command::Serve(args) => conclude(host(&args.host, || serve::run(&args))),
-        Command::Down { data_dir } => conclude(ask(spaces::down(&data_dir))),
-        Command::Space { command } => conclude(ask(spaces::run(&command))),
+        Command::Down { data_dir } => conclude(block_on(spaces::down(&data_dir))),
+        Command::Space { command } => conclude(block_on(spaces::run(&command))),
         // The whole command line was taken before it came here.
         Command::Clusteradm => ExitCode::SUCCESS,
         Command::Version => {
@@ -101,22 +102,4 @@ fn host(args: &HostArgs, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Re
     }
     detach::leave_session(args)?;
     run().inspect_err(|error| detach::announce_failure(args, error))
-}
-
-/// Runs a short command on a runtime of its own.
-fn ask(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(command)
-}
-
-fn conclude(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            Console::Terminal.warn(format!("Error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
 }

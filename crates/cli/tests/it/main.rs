@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod harness;
+mod hub_commands;
 mod page;
 mod restart;
 mod transcript;

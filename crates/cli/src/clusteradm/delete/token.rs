@@ -1,0 +1,51 @@
+//! `clusteradm delete token`: the bootstrap account, its rights, and the newest bootstrap token.
+
+use crate::clusteradm::objects;
+use crate::clusteradm::objects::CLUSTER_MANAGER;
+use crate::clusteradm::objects::CLUSTER_ROLE;
+use crate::clusteradm::objects::CLUSTER_ROLE_BINDING;
+use crate::clusteradm::objects::DEFINITION;
+use crate::clusteradm::objects::SECRET;
+use crate::clusteradm::objects::SERVICE_ACCOUNT;
+use crate::clusteradm::session::Session;
+use crate::clusteradm::token;
+use anyhow::bail;
+use hyades_api::names;
+use hyades_api::names::namespaces;
+
+/// The binding of older hubs.
+const LEGACY_BINDING: &str = "agent-registration-bootstrap";
+
+/// Runs `delete token`. Silent, as upstream is.
+///
+/// # Errors
+///
+/// Not a hub, or a request that failed.
+pub async fn run(session: &Session) -> anyhow::Result<()> {
+    let definition = CLUSTER_MANAGER.full_plural();
+    if objects::all(session, DEFINITION)
+        .get(&definition)
+        .await?
+        .is_none()
+    {
+        bail!(
+            "this is not a hub\ncontext {:?} at {} has no {definition}; choose the hub's context with --context",
+            session.target.name,
+            session.target.server
+        );
+    }
+    let bindings = objects::all(session, CLUSTER_ROLE_BINDING);
+    for binding in [names::BOOTSTRAP_CLUSTER_ROLE_BINDING, LEGACY_BINDING] {
+        bindings.delete(binding).await?;
+    }
+    let roles = objects::all(session, CLUSTER_ROLE);
+    roles.delete(names::BOOTSTRAP_CLUSTER_ROLE).await?;
+    if let Some(secret) = token::newest_secret(session).await? {
+        objects::within(session, SECRET, namespaces::KUBE_SYSTEM)
+            .delete(&secret)
+            .await?;
+    }
+    let accounts = objects::within(session, SERVICE_ACCOUNT, namespaces::OPERATOR);
+    accounts.delete(names::BOOTSTRAP_SERVICE_ACCOUNT).await?;
+    Ok(())
+}
