@@ -38,6 +38,8 @@ fn settled(text: &str) -> Vec<String> {
         (r"eyJ[\w-]+\.[\w-]+\.[\w-]+", "<token>"),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
         (r"\bcluster1-[a-z0-9]{5}\b", "cluster1-<random>"),
+        (r"<(Memory|Cpu)> .*", "<$1> <capacity>"),
+        (r"<KubernetesVersion> v.*", "<KubernetesVersion> <version>"),
     ];
     let text = words.iter().fold(text.to_owned(), |text, (pattern, word)| {
         let pattern = Regex::new(pattern).expect("a pattern");
@@ -50,8 +52,12 @@ fn settled(text: &str) -> Vec<String> {
 fn clusteradm_prints_what_upstreams_printed() {
     let host = Host::its(&["cluster1", "cluster2"]);
     host.register("its1", "cluster1", "--singleton");
+    host.file(
+        "cm.yaml",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: default}}",
+    );
     let recorded = recorded();
-    assert_eq!(recorded.len(), 6, "the recording is read whole");
+    assert_eq!(recorded.len(), 17, "the recording is read whole");
     for Recorded {
         command,
         lines,
