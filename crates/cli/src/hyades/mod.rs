@@ -80,7 +80,7 @@ pub fn main(program: OsString, arguments: Vec<OsString>) -> ExitCode {
     };
     match cli.command {
         Command::Component(arguments) => component::main(*arguments),
-        Command::Doctor(args) => conclude(ask(doctor::run(&args))),
+        Command::Doctor(args) => conclude(block_on(doctor::run(&args))),
         Command::Bench(args) => conclude(bench::main(&args)),
         Command::Up(args) => conclude(host(&args.host, || up::run(&args))),
         Command::Serve(args) => conclude(host(&args.host, || serve::run(&args))),
