@@ -244,6 +244,22 @@ pub mod managed_cluster {
     );
 }
 
+/// Conditions of a JoinRule.
+pub mod join_rule {
+    use super::Statement;
+    use super::Status;
+
+    /// Whether the rule lets anybody in now.
+    pub const OPEN: &str = "Open";
+
+    /// It does.
+    pub const RULE_OPEN: Statement = Statement::new(OPEN, Status::True, "RuleOpen", "");
+    /// Its time is over.
+    pub const RULE_EXPIRED: Statement = Statement::new(OPEN, Status::False, "RuleExpired", "");
+    /// It has let in as many as it may.
+    pub const RULE_EXHAUSTED: Statement = Statement::new(OPEN, Status::False, "RuleExhausted", "");
+}
+
 /// Conditions of a ManagedClusterSet and its bindings.
 pub mod cluster_set {
     use super::Statement;

@@ -42,7 +42,7 @@ macro_rules! source {
 }
 
 /// Every definition, in the order in which they are applied.
-static SOURCES: [Source; 18] = [
+static SOURCES: [Source; 19] = [
     source!(Hub, "managedclusters"),
     source!(Hub, "managedclustersets"),
     source!(Hub, "managedclustersetbindings"),
@@ -56,6 +56,7 @@ static SOURCES: [Source; 18] = [
     source!(Hub, "addondeploymentconfigs"),
     source!(Hub, "addontemplates"),
     source!(Hub, "clusterprofiles"),
+    source!(Hub, "joinrules"),
     source!(Managed, "appliedmanifestworks"),
     source!(Managed, "clusterclaims"),
     source!(Managed, "clusterproperties"),
@@ -63,7 +64,7 @@ static SOURCES: [Source; 18] = [
     source!(ManagedOperator, "klusterlets"),
 ];
 
-/// All eighteen definitions.
+/// All definitions.
 pub fn all() -> Vec<Value> {
     SOURCES.iter().map(render).collect()
 }
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn every_definition_parses_and_names_itself() {
         let all = all();
-        assert_eq!(all.len(), 18);
+        assert_eq!(all.len(), SOURCES.len());
         for (crd, source) in all.iter().zip(&SOURCES) {
             let name = crd["metadata"]["name"].as_str().unwrap();
             let group = crd["spec"]["group"].as_str().unwrap();

@@ -30,7 +30,7 @@ impl Family {
                 ("V1beta1CSRAPICompatibility", false),
                 (MANAGED_CLUSTER_AUTO_APPROVAL, false),
                 (RESOURCE_CLEANUP, true),
-                ("ClusterProfile", false),
+                (CLUSTER_PROFILE, false),
                 ("ClusterImporter", false),
             ],
             Self::HubWork => &[
@@ -59,6 +59,8 @@ impl Family {
 pub const DEFAULT_CLUSTER_SET: &str = "DefaultClusterSet";
 /// Hub: accept inventory objects without asking.
 pub const MANAGED_CLUSTER_AUTO_APPROVAL: &str = "ManagedClusterAutoApproval";
+/// Hub: tell bound namespaces of their WECs in SIG Multicluster's kind.
+pub const CLUSTER_PROFILE: &str = "ClusterProfile";
 /// Hub: empty the mailbox of a WEC that is deregistered.
 pub const RESOURCE_CLEANUP: &str = "ResourceCleanup";
 /// Add-ons, on both sides.

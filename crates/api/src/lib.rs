@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! crds/*.schema ──notation──▶ crds    complete CustomResourceDefinition objects
-//! cluster, placement, work, operator, addon   typed views of the kinds, for kube's `Api`
+//! cluster, placement, work, operator, addon,
+//! join, profile                       typed views of the kinds, for kube's `Api`
 //! names, conditions, features         the vocabulary shared with Open Cluster Management
 //! identity, image                     strings from outside, parsed once into types
 //! ```
@@ -17,8 +18,10 @@ pub mod crds;
 pub mod features;
 pub mod identity;
 pub mod image;
+pub mod join;
 mod kind;
 pub mod names;
 pub mod operator;
 pub mod placement;
+pub mod profile;
 pub mod work;

@@ -14,6 +14,13 @@ pub const ADDON_GROUP: &str = "addon.open-cluster-management.io";
 /// API group that exists in RBAC only: `managedclusters/accept`, `managedclusters/clientcertificates`.
 pub const REGISTER_GROUP: &str = "register.open-cluster-management.io";
 
+/// API group of the kinds that are this project's own.
+pub const HYADES_GROUP: &str = "hyades.io";
+/// API group of SIG Multicluster's inventory.
+pub const PROFILE_GROUP: &str = "multicluster.x-k8s.io";
+/// What the hub is called as a manager in cluster profiles; upstream's name.
+pub const PROFILE_MANAGER: &str = "open-cluster-management";
+
 /// Namespaces.
 pub mod namespaces {
     /// The operators, on ITS and WEC.
@@ -47,6 +54,10 @@ pub mod labels {
         "cluster.open-cluster-management.io/decision-group-index";
     /// On a placement's decisions: the name of their group; empty for those without one.
     pub const DECISION_GROUP_NAME: &str = "cluster.open-cluster-management.io/decision-group-name";
+    /// On a cluster profile: who manages it.
+    pub const PROFILE_MANAGER: &str = "x-k8s.io/cluster-manager";
+    /// On a cluster profile: the set through which it came.
+    pub const PROFILE_CLUSTER_SET: &str = "x-k8s.io/clusterset";
     /// On a ClusterRole of a WEC whose rules the work agent shall have too; the value is `true`.
     pub const AGGREGATE_TO_WORK: &str = "open-cluster-management.io/aggregate-to-work";
     /// On a namespace of a WEC that a Klusterlet runs its agent in; the value is its name.
@@ -115,6 +126,14 @@ pub mod annotations {
     pub const RIGHTS_TO_GROUP: &str = "group-until-renewal";
     /// On a mailbox namespace: when the name was pinned.
     pub const PINNED_ON: &str = "hyades.io/pinned-on";
+    /// On a mailbox namespace: the common name of the agent that an administrator hands the WEC's
+    /// name over to. The hub approves that agent's next request, pins the name to it, and removes
+    /// the annotation.
+    pub const HAND_OVER_TO: &str = "hyades.io/hand-over-to";
+    /// On a mailbox namespace: the JoinRule by which its WEC was let in.
+    pub const JOINED_BY_RULE: &str = "hyades.io/joined-by-rule";
+    /// On an inventory object: by whom or by what it was accepted, for the Event that tells.
+    pub const ACCEPTED_BY: &str = "hyades.io/accepted-by";
 }
 
 /// Finalizers.

@@ -9,6 +9,7 @@
 //!
 //! CertificateSigningRequest ▶ one key per request ▶ approve, deny or leave (requests)
 //! ManagedClusterSet, binding ▶ one key per set ▶ members, conditions (sets)
+//! JoinRule ▶ one key per rule ▶ count, condition (joining)
 //! ```
 //!
 //! Each module decides with pure functions over what was seen; `cluster` alone talks to the server
@@ -31,6 +32,7 @@ mod cleanup;
 mod cluster;
 mod deregistration;
 mod grants;
+mod joining;
 mod liveness;
 mod observed;
 mod pins;
@@ -42,11 +44,13 @@ mod taints;
 
 pub use rules::rules;
 
+use crate::hub::joining::Invitation;
 use crate::hub::observed::Observed;
+use crate::hub::requests::Owner;
+use crate::hub::requests::Request;
 use hyades_api::features::Family;
 use hyades_api::features::FeatureError;
 use hyades_api::features::FeatureGates;
-use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::ClusterName;
 use hyades_runtime::Context;
 use hyades_runtime::controller;
@@ -67,6 +71,9 @@ const REQUEST_WORKERS: usize = 16;
 
 /// Sets worked on at a time. Sets are few.
 const SET_WORKERS: usize = 2;
+
+/// Rules worked on at a time. Rules are few.
+const RULE_WORKERS: usize = 2;
 
 /// What is deleted from a mailbox on deregistration, unless told otherwise; in this order.
 const MAILBOX_RESOURCES: &str = "addon.open-cluster-management.io/v1beta1/managedclusteraddons,\
@@ -182,36 +189,92 @@ struct Hub {
     settings: Settings,
     events: Recorder,
     observed: Observed,
-    /// Names given to agents whose requests this process approved; each stands until the pin is
+    /// Names given to agents whose requests this process approves; each stands until the pin is
     /// written, so that two requests approved in the same moment cannot both get the name.
-    claims: RefCell<HashMap<ClusterName, AgentIdentity>>,
+    claims: RefCell<HashMap<ClusterName, Claim>>,
+}
+
+/// A name given to an agent.
+#[derive(Clone, Debug)]
+struct Claim {
+    owner: Owner,
+    /// What the WEC is let in as, if a rule lets it in.
+    invitation: Option<Invitation>,
+    /// Whether the API server has taken the approval.
+    is_approved: bool,
 }
 
 impl Hub {
-    /// The agent that has a WEC's name: by its pin, by a claim, or by the first approval that has
+    /// The agent that has a WEC's name: by a claim, by its pin, or by the first approval that has
     /// not become a pin yet.
-    fn owner_of(&self, cluster: &ClusterName) -> Option<AgentIdentity> {
+    fn owner_of(&self, cluster: &ClusterName) -> Option<Owner> {
+        if let Some(claim) = self.claims.borrow().get(cluster) {
+            return Some(claim.owner.clone());
+        }
         if let Some(mailbox) = self.observed.mailboxes.get(cluster.as_str())
             && let Some(pin) = pins::read(&mailbox.metadata)
         {
-            return Some(pin.agent);
-        }
-        if let Some(agent) = self.claims.borrow().get(cluster) {
-            return Some(agent.clone());
+            return Some(Owner {
+                agent: pin.agent,
+                key_sha256: pin.key_sha256,
+            });
         }
         let requests = self.observed.requests_of(cluster.as_str());
-        requests::first_approved(&requests).map(|(_, request)| request.agent)
+        requests::first_approved(&requests).map(|first| Owner {
+            agent: first.request.agent,
+            key_sha256: first.request.key_sha256,
+        })
     }
 
-    fn claim(&self, agent: &AgentIdentity) {
-        let mut claims = self.claims.borrow_mut();
-        claims
-            .entry(agent.cluster.clone())
-            .or_insert_with(|| agent.clone());
+    fn claim(&self, request: &Request, invitation: Option<Invitation>) {
+        let claim = Claim {
+            owner: Owner {
+                agent: request.agent.clone(),
+                key_sha256: request.key_sha256.clone(),
+            },
+            invitation,
+            is_approved: false,
+        };
+        let cluster = request.agent.cluster.clone();
+        self.claims.borrow_mut().insert(cluster, claim);
+    }
+
+    /// Takes note that the approval behind a claim is written.
+    fn confirm(&self, cluster: &ClusterName) {
+        if let Some(claim) = self.claims.borrow_mut().get_mut(cluster) {
+            claim.is_approved = true;
+        }
     }
 
     fn release(&self, cluster: &ClusterName) {
         self.claims.borrow_mut().remove(cluster);
+    }
+
+    /// Drops a claim that has become a pin. One whose approval is under way stands.
+    fn release_settled(&self, cluster: &ClusterName) {
+        let mut claims = self.claims.borrow_mut();
+        if claims.get(cluster).is_some_and(|claim| claim.is_approved) {
+            claims.remove(cluster);
+        }
+    }
+
+    fn claim_of(&self, cluster: &ClusterName) -> Option<Claim> {
+        self.claims.borrow().get(cluster).cloned()
+    }
+
+    /// The invitation by the rule of this name.
+    fn invitation_by(&self, rule: &str) -> Invitation {
+        Invitation::by(rule, self.observed.rules.get(rule).as_deref())
+    }
+
+    /// What a WEC is let in as: by a claim, or by an approval whose acceptance was interrupted.
+    fn invitation_of(&self, cluster: &ClusterName) -> Option<Invitation> {
+        if let Some(claim) = self.claims.borrow().get(cluster) {
+            return claim.invitation.clone();
+        }
+        let requests = self.observed.requests_of(cluster.as_str());
+        let rule = requests::first_approved(&requests)?.by_rule?;
+        Some(self.invitation_by(&rule))
     }
 }
 
@@ -223,7 +286,8 @@ impl Hub {
 /// conditions of inventory objects, and in Events of the mailboxes.
 pub async fn run(options: Options, context: Context) -> Result<(), OptionsError> {
     let settings = Settings::of(&options)?;
-    let (observed, queues) = Observed::watch(&context.client);
+    let observed = Observed::watch(&context.client);
+    let queues = observed.queues.clone();
     let synced = observed.synced();
     context.health.add_ready("caches", move || {
         if synced.is_cancelled() {
@@ -246,6 +310,7 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
     let clusters = Rc::new(cluster::Reconciler::new(hub.clone()));
     let approver = Rc::new(requests::Approver::new(hub.clone()));
     let sets = Rc::new(sets::Reconciler::new(hub.clone(), queues.sets.clone()));
+    let rules = Rc::new(joining::Reconciler::new(hub.clone()));
     // Nothing may change after the start, and yet everything is to be looked at once.
     queues.clusters.add(String::new());
     queues.sets.add(String::new());
@@ -278,6 +343,16 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
             |key| {
                 let sets = sets.clone();
                 async move { sets.reconcile(&key).await }
+            },
+        ),
+        controller::work(
+            "JoinRule",
+            queues.rules.clone(),
+            RULE_WORKERS,
+            context.shutdown.clone(),
+            |key| {
+                let rules = rules.clone();
+                async move { rules.reconcile(&key).await }
             },
         ),
     );

@@ -70,7 +70,8 @@ impl Recorder {
         }
     }
 
-    /// Writes an `events.k8s.io/v1` Event about `regarding` into `namespace`.
+    /// Writes an `events.k8s.io/v1` Event about `regarding` into `namespace`. What lies in no
+    /// namespace is told of as if it lay in this one: a server refuses other Events about it.
     pub async fn record(
         &self,
         namespace: &str,
@@ -82,10 +83,14 @@ impl Recorder {
         if self.is_repeat(namespace, regarding, reason, note) {
             return;
         }
+        let mut regarding = regarding.clone();
+        regarding
+            .namespace
+            .get_or_insert_with(|| namespace.to_owned());
         let event = json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": event_name(regarding), "namespace": namespace},
+            "metadata": {"name": event_name(&regarding), "namespace": namespace},
             "eventTime": micro_time(),
             "type": kind.name(),
             "reason": reason,

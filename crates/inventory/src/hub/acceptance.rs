@@ -1,5 +1,6 @@
 //! What an inventory object's metadata and spec should be, and how far its WEC is let in.
 
+use super::joining::Invitation;
 use super::taints;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::conditions;
@@ -15,6 +16,7 @@ use hyades_runtime::kube::ResourceExt;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// How far a WEC is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,19 +47,55 @@ pub(super) fn admission(object: &ManagedCluster) -> Admission {
     }
 }
 
+/// Whether a JoinRule may let this WEC in: it waits, or its administrator has accepted it ahead of
+/// its first request. One that was let in once and turned away stays out.
+pub(super) fn may_be_invited(object: &ManagedCluster) -> bool {
+    match admission(object) {
+        Admission::Accepted => true,
+        Admission::Denied => false,
+        Admission::Waiting => !was_accepted_at_once(object),
+    }
+}
+
 /// The changes, as a merge patch, that bring a living inventory object's metadata and spec into
-/// order; nothing if it is.
-pub(super) fn decide(object: &ManagedCluster, gates: &FeatureGates, now: &Time) -> Option<Value> {
+/// order; nothing if it is. `invitation` is that of the rule that has let the WEC in, if one has.
+pub(super) fn decide(
+    object: &ManagedCluster,
+    gates: &FeatureGates,
+    invitation: Option<&Invitation>,
+    now: &Time,
+) -> Option<Value> {
     let mut metadata = Map::new();
     let mut spec = Map::new();
     let mut accepted = object.spec.hub_accepts_client;
-    if accepts_at_once(object, gates) {
+    let mut wanted_labels = BTreeMap::new();
+    let invitation = invitation.filter(|_| !accepted && may_be_invited(object));
+    let by = match invitation {
+        Some(invitation) => {
+            wanted_labels = invitation.labels_for(object);
+            Some(format!("JoinRule {}", invitation.rule))
+        }
+        None if accepts_at_once(object, gates) => {
+            let gate = features::MANAGED_CLUSTER_AUTO_APPROVAL;
+            Some(format!("the feature gate {gate}"))
+        }
+        None => None,
+    };
+    if let Some(by) = by {
         let key = annotations::AUTOMATICALLY_ACCEPTED_ON;
-        metadata.insert("annotations".into(), json!({key: now}));
+        let mut stamps = json!({key: now});
         if !accepted {
+            stamps[annotations::ACCEPTED_BY] = json!(by);
             spec.insert("hubAcceptsClient".into(), json!(true));
             accepted = true;
         }
+        metadata.insert("annotations".into(), stamps);
+    } else if !accepted && object.annotations().contains_key(annotations::ACCEPTED_BY) {
+        // Nobody has accepted it: what says otherwise was written by the newcomer itself.
+        metadata.insert(
+            "annotations".into(),
+            json!({annotations::ACCEPTED_BY: null}),
+        );
     }
     let wanted = finalizers_of(object, gates, accepted);
     if wanted != object.finalizers() {
@@ -65,8 +103,13 @@ pub(super) fn decide(object: &ManagedCluster, gates: &FeatureGates, now: &Time) 
     }
     let set = object.labels().get(labels::CLUSTER_SET);
     if gates.enabled(features::DEFAULT_CLUSTER_SET) && set.is_none_or(String::is_empty) {
-        let default = names::DEFAULT_CLUSTER_SET;
-        metadata.insert("labels".into(), json!({labels::CLUSTER_SET: default}));
+        let default = || names::DEFAULT_CLUSTER_SET.to_owned();
+        wanted_labels
+            .entry(labels::CLUSTER_SET.to_owned())
+            .or_insert_with(default);
+    }
+    if !wanted_labels.is_empty() {
+        metadata.insert("labels".into(), json!(wanted_labels));
     }
     let available = conditions::find(&object.status.conditions, types::AVAILABLE);
     let available = available.map(|condition| condition.status.as_str());
@@ -84,9 +127,12 @@ pub(super) fn decide(object: &ManagedCluster, gates: &FeatureGates, now: &Time) 
 
 /// Whether the object is to be accepted without asking: once only, so that a later denial sticks.
 fn accepts_at_once(object: &ManagedCluster, gates: &FeatureGates) -> bool {
+    gates.enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL) && !was_accepted_at_once(object)
+}
+
+fn was_accepted_at_once(object: &ManagedCluster) -> bool {
     let done = annotations::AUTOMATICALLY_ACCEPTED_ON;
-    gates.enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL)
-        && !object.annotations().contains_key(done)
+    object.annotations().contains_key(done)
 }
 
 fn finalizers_of(object: &ManagedCluster, gates: &FeatureGates, accepted: bool) -> Vec<String> {
@@ -166,6 +212,7 @@ mod tests {
         let changes = decide(
             &object(json!({"metadata": {"name": "c1"}})),
             &gates(&[]),
+            None,
             &now(),
         );
         assert_eq!(
@@ -200,14 +247,14 @@ mod tests {
         }));
         let statement = types::AVAILABLE_STATEMENT;
         conditions::set(&mut present.status.conditions, &statement, now());
-        assert_eq!(decide(&present, &gates(&[]), &now()), None);
+        assert_eq!(decide(&present, &gates(&[]), None, &now()), None);
     }
 
     #[test]
     fn acceptance_without_asking_happens_once() {
         let gates = gates(&["ManagedClusterAutoApproval=true", "DefaultClusterSet=false"]);
         let newcomer = object(json!({"metadata": {"name": "c1"}}));
-        let changes = decide(&newcomer, &gates, &now()).expect("changes");
+        let changes = decide(&newcomer, &gates, None, &now()).expect("changes");
         assert_eq!(changes["spec"]["hubAcceptsClient"], true);
         let stamp = &changes["metadata"]["annotations"][annotations::AUTOMATICALLY_ACCEPTED_ON];
         assert_eq!(stamp, "1970-01-01T00:00:07Z");
@@ -221,7 +268,65 @@ mod tests {
             "name": "c1",
             "annotations": {annotations::AUTOMATICALLY_ACCEPTED_ON: "1970-01-01T00:00:01Z"},
         }}));
-        let changes = decide(&denied, &gates, &now()).expect("changes");
+        let changes = decide(&denied, &gates, None, &now()).expect("changes");
         assert_eq!(changes["spec"].get("hubAcceptsClient"), None);
+    }
+
+    fn invitation() -> Invitation {
+        Invitation {
+            rule: "edge".to_owned(),
+            labels: [("tier".to_owned(), "edge".to_owned())].into(),
+            cluster_set: Some("s1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn an_invited_newcomer_is_accepted_labelled_and_put_into_its_set_in_one_patch() {
+        let newcomer = object(json!({"metadata": {"name": "c1"}}));
+        let changes = decide(&newcomer, &gates(&[]), Some(&invitation()), &now());
+        let changes = changes.expect("changes");
+        assert_eq!(changes["spec"]["hubAcceptsClient"], true);
+        assert_eq!(
+            changes["metadata"]["labels"],
+            json!({"tier": "edge", labels::CLUSTER_SET: "s1"})
+        );
+        assert_eq!(
+            changes["metadata"]["annotations"],
+            json!({
+                annotations::AUTOMATICALLY_ACCEPTED_ON: "1970-01-01T00:00:07Z",
+                annotations::ACCEPTED_BY: "JoinRule edge",
+            })
+        );
+    }
+
+    #[test]
+    fn a_wec_that_was_turned_away_is_not_invited_again() {
+        let turned_away = [
+            json!({"metadata": {"name": "c1"}, "status": accepted_condition("False")}),
+            json!({"metadata": {"name": "c1", "annotations": {
+                annotations::AUTOMATICALLY_ACCEPTED_ON: "1970-01-01T00:00:01Z",
+            }}}),
+        ];
+        for json in turned_away {
+            let object = object(json);
+            assert!(!may_be_invited(&object));
+            let changes = decide(&object, &gates(&[]), Some(&invitation()), &now());
+            assert_eq!(
+                changes.expect("changes")["spec"].get("hubAcceptsClient"),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn a_newcomer_cannot_say_who_accepted_it() {
+        let newcomer = object(json!({"metadata": {
+            "name": "c1", "annotations": {annotations::ACCEPTED_BY: "the queen"},
+        }}));
+        let changes = decide(&newcomer, &gates(&[]), None, &now()).expect("changes");
+        assert_eq!(
+            changes["metadata"]["annotations"],
+            json!({annotations::ACCEPTED_BY: null})
+        );
     }
 }

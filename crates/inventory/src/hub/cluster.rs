@@ -8,6 +8,7 @@ use super::grants::Grants;
 use super::liveness;
 use super::liveness::Liveness;
 use super::observed;
+use super::requests::Standing;
 use super::rights::Extent;
 use super::rights::Grant;
 use hyades_api::cluster::ManagedCluster;
@@ -19,9 +20,11 @@ use hyades_api::names;
 use hyades_api::names::annotations;
 use hyades_api::names::finalizers;
 use hyades_api::names::labels;
+use hyades_runtime::CancellationToken;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
 use hyades_runtime::events::EventType;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube::Api;
@@ -117,11 +120,17 @@ impl Reconciler {
             return self.deregister(&cluster, &object).await;
         }
         let gates = &self.hub.settings.gates;
-        let changes = acceptance::decide(&object, gates, &now());
+        let invitation = self.hub.invitation_of(&cluster);
+        let changes = acceptance::decide(&object, gates, invitation.as_ref(), &now());
         let object = match changes {
             Some(changes) => Rc::new(self.patch(&object, changes).await?),
             None => Rc::new((*object).clone()),
         };
+        let claim = self.hub.claim_of(&cluster);
+        if claim.is_some_and(|claim| !claim.is_approved) {
+            // Rights are written once it is known whose they are; the approval brings the key back.
+            return Ok(None);
+        }
         match acceptance::admission(&object) {
             Admission::Waiting => self.wait(&cluster, &object).await,
             Admission::Accepted => self.keep(&cluster, &object).await,
@@ -165,17 +174,50 @@ impl Reconciler {
     }
 
     async fn grant(&self, cluster: &ClusterName, object: &ManagedCluster) -> Result<(), Trouble> {
-        let holder = self.grants.mailbox(cluster, object).await?;
+        let plan = self.grants.plan(cluster, object).await?;
         let grant = Grant {
-            holder,
+            holder: plan.holder.clone(),
             extent: Extent::Full,
         };
-        let rights = async {
-            // A binding is refused while the role it refers to does not exist.
-            self.grants.common().await?;
-            self.grants.apply(cluster, grant).await
+        // A binding is refused while the role it refers to does not exist.
+        self.grants.common().await?;
+        let made = CancellationToken::new();
+        let prepare = async {
+            self.grants.settle(cluster, &plan).await?;
+            made.cancel();
+            Ok(())
         };
-        tokio::try_join!(rights, self.ensure_lease(cluster))?;
+        let lease = async {
+            made.cancelled().await;
+            self.ensure_lease(cluster).await
+        };
+        tokio::try_join!(self.grants.apply(cluster, grant, prepare), lease)?;
+        self.forget_denials(cluster).await
+    }
+
+    /// Deletes the denied requests of the agent that the name is handed over to: it asks again as
+    /// soon as they are gone, and not before.
+    async fn forget_denials(&self, cluster: &ClusterName) -> Result<(), Trouble> {
+        let Some(heir) = self.grants.heir(cluster) else {
+            return Ok(());
+        };
+        let api = Api::<CertificateSigningRequest>::all(self.hub.client.clone());
+        for request in self.hub.observed.requests_of(cluster.as_str()) {
+            let asks = request.reading.as_ref();
+            let is_heirs = asks.is_ok_and(|request| request.agent.common_name() == heir);
+            if is_heirs && request.standing == Standing::Denied {
+                match api.delete(&request.name_any(), &Default::default()).await {
+                    Ok(_) => {}
+                    Err(error) => match Trouble::of(&error) {
+                        Trouble::NotFound(_) => {}
+                        trouble => return Err(trouble),
+                    },
+                }
+            }
+        }
+        for request in self.hub.observed.index.pending_of(cluster.as_str()) {
+            self.hub.observed.queues.requests.add(request);
+        }
         Ok(())
     }
 
@@ -183,6 +225,7 @@ impl Reconciler {
     /// namespace for ever; once it is gone, a new mailbox is made.
     async fn lose_mailbox(&self, cluster: &ClusterName, object: &ManagedCluster) -> Again {
         self.grants.forget(cluster);
+        self.grants.forget_pin(cluster);
         let message = format!(
             "The namespace {cluster} is being deleted; the cluster is accepted again when it is gone"
         );
@@ -200,7 +243,7 @@ impl Reconciler {
             holder,
             extent: Extent::Reduced,
         };
-        self.grants.apply(cluster, grant).await?;
+        self.grants.apply(cluster, grant, async { Ok(()) }).await?;
         self.deregistration.revoke_registration(cluster).await?;
         if !self.deregistration.revoke_works(cluster).await? {
             return Ok(Some(WORKS_PERIOD));
@@ -396,9 +439,14 @@ impl Reconciler {
             statements::AVAILABLE => (EventType::Warning, "AvailableUnknown"),
             _ => return,
         };
-        tracing::info!("{name}: {} ({})", statement.message, statement.reason);
+        let by = object.annotations().get(annotations::ACCEPTED_BY);
+        let note = match by.filter(|_| *statement == statements::ACCEPTED) {
+            Some(by) => format!("Accepted by {by}"),
+            None => statement.message.clone().into_owned(),
+        };
+        tracing::info!("{name}: {note} ({})", statement.reason);
         let regarding = object.object_ref(&());
-        let note = &statement.message;
+        let note = &note;
         self.hub
             .events
             .record(&name, &regarding, kind, reason, note)

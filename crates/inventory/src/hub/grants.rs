@@ -4,7 +4,7 @@ use super::Hub;
 use super::pins;
 use super::pins::Pin;
 use super::requests;
-use super::requests::Request;
+use super::requests::FirstApproved;
 use super::rights;
 use super::rights::Extent;
 use super::rights::Grant;
@@ -47,6 +47,16 @@ struct Applied<G, const N: usize> {
     versions: [Option<String>; N],
 }
 
+/// Who holds the rights of a mailbox, and what is to be written for it.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) holder: Holder,
+    /// Whether the mailbox exists, as far as is known.
+    exists: bool,
+    /// Metadata to write.
+    write: Option<Value>,
+}
+
 /// Writes mailboxes and rights.
 pub(super) struct Grants {
     hub: Rc<Hub>,
@@ -66,71 +76,152 @@ impl Grants {
         }
     }
 
-    /// Makes the mailbox and finds out who holds its rights, pinning the name if an agent has
-    /// earned it.
+    /// Finds out who holds the rights of a mailbox, and what must be written into it: a pin, if an
+    /// agent has earned the name or was handed it.
+    pub(super) async fn plan(
+        &self,
+        cluster: &ClusterName,
+        object: &ManagedCluster,
+    ) -> Result<Plan, Trouble> {
+        let mailbox = self.hub.observed.mailboxes.get(cluster.as_str());
+        let meta = mailbox.as_deref().map(|mailbox| &mailbox.metadata);
+        if let Some(pin) = self.pin(cluster, meta) {
+            let heir = meta.and_then(pins::heir);
+            return Ok(match self.inherited(cluster, &pin, heir.as_deref()) {
+                Some(pin) => self.plan_pin(cluster, true, pin),
+                None => {
+                    self.hub.release_settled(cluster);
+                    Plan {
+                        holder: Holder::Pinned(pin),
+                        exists: true,
+                        write: None,
+                    }
+                }
+            });
+        }
+        if let Some(pin) = self.earned(cluster).await? {
+            return Ok(self.plan_pin(cluster, meta.is_some(), pin));
+        }
+        let rule = rights_go_to(meta, object);
+        let stands =
+            meta.is_some_and(|meta| annotation(meta, annotations::RIGHTS_GO_TO) == Some(rule));
+        Ok(Plan {
+            holder: match rule {
+                annotations::RIGHTS_TO_GROUP => Holder::Group,
+                _ => Holder::Nobody,
+            },
+            exists: meta.is_some(),
+            write: (!stands).then(|| {
+                json!({
+                    "labels": {labels::CLUSTER_NAME: cluster.as_str()},
+                    "annotations": {annotations::RIGHTS_GO_TO: rule},
+                })
+            }),
+        })
+    }
+
+    /// The pin as last written, or else as the cache shows it.
+    fn pin(&self, cluster: &ClusterName, mailbox: Option<&ObjectMeta>) -> Option<Pin> {
+        let shown = mailbox.and_then(pins::read);
+        let mut written = self.pinned.borrow_mut();
+        if shown.is_some() && written.get(cluster) == shown.as_ref() {
+            written.remove(cluster);
+        }
+        written.get(cluster).cloned().or(shown)
+    }
+
+    fn plan_pin(&self, cluster: &ClusterName, exists: bool, pin: Pin) -> Plan {
+        let mut marks = pins::annotations_of(&pin, Timestamp::now());
+        marks[annotations::RIGHTS_GO_TO] = json!(annotations::RIGHTS_TO_PINNED_AGENT);
+        if let Some(invitation) = self.hub.invitation_of(cluster) {
+            marks[annotations::JOINED_BY_RULE] = json!(invitation.rule);
+        }
+        if exists {
+            // Whoever has the name now, nobody is to get it any more.
+            marks[annotations::HAND_OVER_TO] = Value::Null;
+        }
+        Plan {
+            holder: Holder::Pinned(pin),
+            exists,
+            write: Some(json!({
+                "labels": {labels::CLUSTER_NAME: cluster.as_str()},
+                "annotations": marks,
+            })),
+        }
+    }
+
+    /// The pin of the agent that an administrator handed the name over to, once a request of that
+    /// agent is approved.
+    fn inherited(&self, cluster: &ClusterName, pin: &Pin, heir: Option<&str>) -> Option<Pin> {
+        let heir = heir.filter(|heir| *heir != pin.agent.common_name())?;
+        let claim = self.hub.claim_of(cluster);
+        let claim =
+            claim.filter(|claim| claim.is_approved && claim.owner.agent.common_name() == heir);
+        if let Some(claim) = claim {
+            return Some(Pin {
+                agent: claim.owner.agent,
+                key_sha256: claim.owner.key_sha256,
+            });
+        }
+        let mut requests = self.hub.observed.requests_of(cluster.as_str());
+        requests.retain(|request| {
+            let asks = request.reading.as_ref();
+            asks.is_ok_and(|request| request.agent.common_name() == heir)
+        });
+        requests::first_approved(&requests).map(|first| Pin {
+            agent: first.request.agent,
+            key_sha256: first.request.key_sha256,
+        })
+    }
+
+    /// The pin that the first approved request earns. Unless this process approved it just now, the
+    /// request is read once more: the cache may still show one of a former life.
+    async fn earned(&self, cluster: &ClusterName) -> Result<Option<Pin>, Trouble> {
+        if let Some(claim) = self.hub.claim_of(cluster).filter(|claim| claim.is_approved) {
+            return Ok(Some(Pin {
+                agent: claim.owner.agent,
+                key_sha256: claim.owner.key_sha256,
+            }));
+        }
+        let requests = self.hub.observed.requests_of(cluster.as_str());
+        let Some(FirstApproved { name, request, .. }) = requests::first_approved(&requests) else {
+            return Ok(None);
+        };
+        let api = Api::<CertificateSigningRequest>::all(self.hub.client.clone());
+        let live = api
+            .get_metadata_opt(&name)
+            .await
+            .map_err(|error| Trouble::of(&error))?;
+        Ok(live.map(|_| Pin {
+            agent: request.agent,
+            key_sha256: request.key_sha256,
+        }))
+    }
+
+    /// Writes what a plan has to say into the mailbox.
+    pub(super) async fn settle(&self, cluster: &ClusterName, plan: &Plan) -> Result<(), Trouble> {
+        let Some(metadata) = &plan.write else {
+            return Ok(());
+        };
+        self.write_mailbox(cluster, plan.exists, metadata.clone())
+            .await?;
+        if let Holder::Pinned(pin) = &plan.holder {
+            tracing::info!("the name {cluster} is pinned to {}", pin.agent);
+            let mut pinned = self.pinned.borrow_mut();
+            pinned.insert(cluster.clone(), pin.clone());
+        }
+        Ok(())
+    }
+
+    /// Finds out who holds the rights of a mailbox, and writes what must be written into it.
     pub(super) async fn mailbox(
         &self,
         cluster: &ClusterName,
         object: &ManagedCluster,
     ) -> Result<Holder, Trouble> {
-        let mailbox = self.hub.observed.mailboxes.get(cluster.as_str());
-        let meta = mailbox.as_deref().map(|mailbox| &mailbox.metadata);
-        if let Some(pin) = meta.and_then(pins::read) {
-            self.hub.release(cluster);
-            self.pinned.borrow_mut().remove(cluster);
-            return Ok(Holder::Pinned(pin));
-        }
-        if let Some(pin) = self.pinned.borrow().get(cluster) {
-            return Ok(Holder::Pinned(pin.clone()));
-        }
-        let pin = self.earned(cluster).await?;
-        let rule = rights_go_to(meta, object);
-        let mut wanted = json!({
-            "labels": {labels::CLUSTER_NAME: cluster.as_str()},
-            "annotations": {annotations::RIGHTS_GO_TO: rule},
-        });
-        if let Some(pin) = &pin {
-            wanted["annotations"] = pins::annotations_of(pin, Timestamp::now());
-            wanted["annotations"][annotations::RIGHTS_GO_TO] =
-                json!(annotations::RIGHTS_TO_PINNED_AGENT);
-        }
-        let stands = pin.is_none()
-            && meta.is_some_and(|meta| annotation(meta, annotations::RIGHTS_GO_TO) == Some(rule));
-        if !stands {
-            self.write_mailbox(cluster, meta.is_some(), wanted).await?;
-        }
-        Ok(match pin {
-            Some(pin) => {
-                tracing::info!("the name {cluster} is pinned to {}", pin.agent);
-                self.pinned
-                    .borrow_mut()
-                    .insert(cluster.clone(), pin.clone());
-                Holder::Pinned(pin)
-            }
-            None if rule == annotations::RIGHTS_TO_GROUP => Holder::Group,
-            None => Holder::Nobody,
-        })
-    }
-
-    /// The pin that the first approved request earns. The request is read once more: the cache may
-    /// still show one of a former life.
-    async fn earned(&self, cluster: &ClusterName) -> Result<Option<Pin>, Trouble> {
-        let requests = self.hub.observed.requests_of(cluster.as_str());
-        let Some((
-            name,
-            Request {
-                agent, key_sha256, ..
-            },
-        )) = requests::first_approved(&requests)
-        else {
-            return Ok(None);
-        };
-        let api = Api::<CertificateSigningRequest>::all(self.hub.client.clone());
-        let live = api
-            .get_opt(&name)
-            .await
-            .map_err(|error| Trouble::of(&error))?;
-        Ok(live.map(|_| Pin { agent, key_sha256 }))
+        let plan = self.plan(cluster, object).await?;
+        self.settle(cluster, &plan).await?;
+        Ok(plan.holder)
     }
 
     async fn write_mailbox(
@@ -161,6 +252,15 @@ impl Grants {
             .patch_metadata(name, &PatchParams::default(), &patch)
             .await;
         patched.map(|_| ()).map_err(|error| Trouble::of(&error))
+    }
+
+    /// The agent that a WEC's name is handed over to and that does not have it yet.
+    pub(super) fn heir(&self, cluster: &ClusterName) -> Option<String> {
+        let mailbox = self.hub.observed.mailboxes.get(cluster.as_str())?;
+        let heir = pins::heir(&mailbox.metadata)?;
+        let pin = self.pin(cluster, Some(&mailbox.metadata));
+        pin.is_none_or(|pin| pin.agent.common_name() != heir)
+            .then_some(heir)
     }
 
     /// Whether a mailbox is being deleted.
@@ -196,8 +296,14 @@ impl Grants {
         Ok(())
     }
 
-    /// Makes the rights of a WEC what `grant` says.
-    pub(super) async fn apply(&self, cluster: &ClusterName, grant: Grant) -> Result<(), Trouble> {
+    /// Makes the rights of a WEC what `grant` says. What is in the mailbox is written after
+    /// `prepare`, which makes the mailbox and runs while the ClusterRole is written.
+    pub(super) async fn apply(
+        &self,
+        cluster: &ClusterName,
+        grant: Grant,
+        prepare: impl Future<Output = Result<(), Trouble>>,
+    ) -> Result<(), Trouble> {
         let current = Applied {
             versions: self.versions(cluster),
             grant,
@@ -205,12 +311,13 @@ impl Grants {
         let stands = current.versions.iter().all(Option::is_some)
             && self.applied.borrow().get(cluster) == Some(&current);
         if stands {
-            return Ok(());
+            return prepare.await;
         }
         let grant = current.grant;
         let labels = &self.hub.settings.labels;
         let [role, role_binding] = rights::cluster_scoped(cluster, &grant, labels);
-        let role = self.send(&role).await?;
+        // A binding is refused while the role it refers to does not exist.
+        let (role, ()) = tokio::try_join!(self.send(&role), prepare)?;
         let versions = if grant.extent == Extent::Full {
             let [registration, work] = rights::mailbox_scoped(cluster, &grant, labels);
             let (bound, registration, work) = tokio::try_join!(
@@ -230,6 +337,11 @@ impl Grants {
     /// Forgets what was applied for a WEC, because it is being taken away.
     pub(super) fn forget(&self, cluster: &ClusterName) {
         self.applied.borrow_mut().remove(cluster);
+    }
+
+    /// Forgets the pin that was written last, because its mailbox goes.
+    pub(super) fn forget_pin(&self, cluster: &ClusterName) {
+        self.pinned.borrow_mut().remove(cluster);
     }
 
     /// The versions of a WEC's objects, as the caches show them.

@@ -1,16 +1,21 @@
 //! What the hub sees: one watch a kind, trimmed to what is read, feeding three queues.
 
+use super::joining;
+use super::joining::Tally;
 use super::liveness::Sightings;
+use super::pins;
+use super::requests::RequestIndex;
+use super::requests::SeenRequest;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::cluster::ManagedClusterSet;
 use hyades_api::cluster::ManagedClusterSetBinding;
+use hyades_api::join::JoinRule;
 use hyades_api::names::labels;
 use hyades_runtime::Cache;
 use hyades_runtime::CancellationToken;
 use hyades_runtime::Queue;
 use hyades_runtime::controller;
 use hyades_runtime::controller::Change;
-use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::rbac::v1::ClusterRole;
@@ -23,12 +28,9 @@ use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::core::PartialObjectMeta;
 use hyades_runtime::kube::runtime::watcher;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
 
 /// What may change on its own and wants attention. The key of a WEC is the name of its inventory
 /// object, whatever that is; the empty key stands for the roles that all WECs share.
@@ -37,38 +39,7 @@ pub(super) struct Queues {
     pub(super) clusters: Queue<String>,
     pub(super) requests: Queue<String>,
     pub(super) sets: Queue<String>,
-}
-
-/// The requests of each WEC, by name.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RequestIndex(Arc<Mutex<HashMap<String, BTreeSet<String>>>>);
-
-impl RequestIndex {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<String>>> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn insert(&self, cluster: &str, request: String) {
-        let mut index = self.lock();
-        index.entry(cluster.to_owned()).or_default().insert(request);
-    }
-
-    fn remove(&self, cluster: &str, request: &str) {
-        let mut index = self.lock();
-        if let Some(names) = index.get_mut(cluster) {
-            names.remove(request);
-            if names.is_empty() {
-                index.remove(cluster);
-            }
-        }
-    }
-
-    fn of(&self, cluster: &str) -> Vec<String> {
-        let index = self.lock();
-        index.get(cluster).into_iter().flatten().cloned().collect()
-    }
+    pub(super) rules: Queue<String>,
 }
 
 /// The caches.
@@ -79,23 +50,27 @@ pub(super) struct Observed {
     pub(super) cluster_role_bindings: Cache<PartialObjectMeta<ClusterRoleBinding>>,
     pub(super) role_bindings: Cache<PartialObjectMeta<RoleBinding>>,
     pub(super) leases: Cache<Lease>,
-    pub(super) requests: Cache<CertificateSigningRequest>,
+    pub(super) requests: Cache<SeenRequest>,
     pub(super) sets: Cache<ManagedClusterSet>,
     pub(super) set_bindings: Cache<ManagedClusterSetBinding>,
+    pub(super) rules: Cache<JoinRule>,
     pub(super) sightings: Sightings,
-    index: RequestIndex,
+    pub(super) tally: Tally,
+    pub(super) index: RequestIndex,
+    pub(super) queues: Queues,
     synced: CancellationToken,
 }
 
 impl Observed {
     /// Starts all watches.
-    pub(super) fn watch(client: &Client) -> (Self, Queues) {
+    pub(super) fn watch(client: &Client) -> Self {
         let queues = Queues::default();
         let sightings = Sightings::default();
         let index = RequestIndex::default();
-        let observed = Self {
-            clusters: watch_clusters(client, &queues),
-            mailboxes: watch_mailboxes(client, &queues),
+        let tally = Tally::default();
+        Self {
+            clusters: watch_clusters(client, &queues, index.clone()),
+            mailboxes: watch_mailboxes(client, &queues, tally.clone()),
             cluster_roles: watch_rights(client, &queues),
             cluster_role_bindings: watch_rights(client, &queues),
             role_bindings: watch_rights(client, &queues),
@@ -103,11 +78,13 @@ impl Observed {
             requests: watch_requests(client, &queues, index.clone()),
             sets: watch_sets(client, &queues),
             set_bindings: watch_set_bindings(client, &queues),
+            rules: watch_rules(client, &queues, index.clone()),
             sightings,
+            tally,
             index,
+            queues,
             synced: CancellationToken::new(),
-        };
-        (observed, queues)
+        }
     }
 
     /// Cancelled once the first lists are complete.
@@ -126,11 +103,12 @@ impl Observed {
         self.requests.wait_until_synced().await;
         self.sets.wait_until_synced().await;
         self.set_bindings.wait_until_synced().await;
+        self.rules.wait_until_synced().await;
         self.synced.cancel();
     }
 
-    /// The requests of one WEC, in the order of their names.
-    pub(super) fn requests_of(&self, cluster: &str) -> Vec<Arc<CertificateSigningRequest>> {
+    /// The requests of one WEC that are kept.
+    pub(super) fn requests_of(&self, cluster: &str) -> Vec<Arc<SeenRequest>> {
         let names = self.index.of(cluster);
         let found = names.iter().filter_map(|name| self.requests.get(name));
         found.collect()
@@ -151,7 +129,7 @@ pub(super) fn cluster_of<K: ResourceExt>(object: &K) -> Option<&str> {
         .map(String::as_str)
 }
 
-fn watch_clusters(client: &Client, queues: &Queues) -> Cache<ManagedCluster> {
+fn watch_clusters(client: &Client, queues: &Queues, index: RequestIndex) -> Cache<ManagedCluster> {
     let queues = queues.clone();
     controller::watch_trimmed(
         Api::all(client.clone()),
@@ -159,7 +137,12 @@ fn watch_clusters(client: &Client, queues: &Queues) -> Cache<ManagedCluster> {
         trim_cluster,
         move |change| {
             if let Change::Applied(object) | Change::Deleted(object) = change {
-                queues.clusters.add(object.name_any());
+                let name = object.name_any();
+                // A rule lets a request's WEC in only when its inventory object is there.
+                for request in index.pending_of(&name) {
+                    queues.requests.add(request);
+                }
+                queues.clusters.add(name);
                 queues.clusters.add(String::new());
                 // Sets count members; a burst of changes is counted once.
                 queues.sets.add_after(String::new(), super::sets::SETTLE);
@@ -177,13 +160,32 @@ pub(super) fn trim_cluster(object: &mut ManagedCluster) {
     object.spec.managed_cluster_client_configs.clear();
 }
 
-fn watch_mailboxes(client: &Client, queues: &Queues) -> Cache<PartialObjectMeta<Namespace>> {
+fn watch_mailboxes(
+    client: &Client,
+    queues: &Queues,
+    tally: Tally,
+) -> Cache<PartialObjectMeta<Namespace>> {
     let queues = queues.clone();
-    controller::watch(Api::all(client.clone()), of_clusters(), move |change| {
-        if let Change::Applied(object) | Change::Deleted(object) = change {
-            queues.clusters.add(object.name_any());
+    let told = move |object: &PartialObjectMeta<Namespace>, rule: Option<&str>| {
+        let name = object.name_any();
+        for rule in tally.saw(&name, rule) {
+            queues.rules.add_after(rule, joining::SETTLE);
         }
-    })
+        if rule.is_none() {
+            // A place of a rule may be free again.
+            queues.requests.add_after(String::new(), joining::SETTLE);
+        }
+        queues.clusters.add(name);
+    };
+    controller::watch(
+        Api::all(client.clone()),
+        of_clusters(),
+        move |change| match change {
+            Change::Applied(object) => told(object, pins::rule(&object.metadata)),
+            Change::Deleted(object) => told(object, None),
+            Change::Synced => {}
+        },
+    )
 }
 
 fn watch_rights<K>(client: &Client, queues: &Queues) -> Cache<PartialObjectMeta<K>>
@@ -231,43 +233,59 @@ fn watch_leases(client: &Client, queues: &Queues, sightings: Sightings) -> Cache
     )
 }
 
-fn watch_requests(
-    client: &Client,
-    queues: &Queues,
-    index: RequestIndex,
-) -> Cache<CertificateSigningRequest> {
+fn watch_requests(client: &Client, queues: &Queues, index: RequestIndex) -> Cache<SeenRequest> {
     let queues = queues.clone();
-    controller::watch_trimmed(
-        Api::all(client.clone()),
-        of_clusters(),
-        trim_request,
+    let all = Api::all(client.clone());
+    controller::watch(all, of_clusters(), move |change| match change {
+        Change::Applied(object) => {
+            let name = object.name_any();
+            let cluster = cluster_of(object).unwrap_or_default();
+            index.saw(cluster, &name, object.is_pending());
+            if object.is_pending() {
+                queues.requests.add(name);
+                return;
+            }
+            queues.clusters.add(cluster.to_owned());
+            // An approval gives the name away: the others who ask for it are to be told.
+            for other in index.pending_of(cluster) {
+                queues.requests.add(other);
+            }
+            if index.has_too_many_decided(cluster) {
+                queues.requests.add(name);
+            }
+        }
+        Change::Deleted(object) => {
+            index.forget(cluster_of(object).unwrap_or_default(), &object.name_any());
+        }
+        Change::Synced => {}
+    })
+}
+
+fn watch_rules(client: &Client, queues: &Queues, index: RequestIndex) -> Cache<JoinRule> {
+    let queues = queues.clone();
+    let all = Api::all(client.clone());
+    let mut generations = HashMap::new();
+    controller::watch(
+        all,
+        watcher::Config::default(),
         move |change| match change {
             Change::Applied(object) => {
-                let cluster = cluster_of(object).unwrap_or_default();
-                index.insert(cluster, object.name_any());
-                if super::requests::is_pending(object) {
-                    queues.requests.add(object.name_any());
-                } else {
-                    queues.clusters.add(cluster.to_owned());
-                    // An approval gives the name away: the others who ask for it are to be told.
-                    for other in index.of(cluster) {
-                        queues.requests.add(other);
+                let name = object.name_any();
+                let generation = object.metadata.generation;
+                // A change of the status alone lets nobody else in.
+                if generations.insert(name.clone(), generation) != Some(generation) {
+                    for request in index.all_pending() {
+                        queues.requests.add(request);
                     }
                 }
+                queues.rules.add(name);
             }
             Change::Deleted(object) => {
-                index.remove(cluster_of(object).unwrap_or_default(), &object.name_any());
+                generations.remove(&object.name_any());
             }
             Change::Synced => {}
         },
     )
-}
-
-/// Of a request that has been signed, only the request is read again: to find whose name it pins.
-fn trim_request(object: &mut CertificateSigningRequest) {
-    if let Some(status) = &mut object.status {
-        status.certificate = None;
-    }
 }
 
 fn watch_sets(client: &Client, queues: &Queues) -> Cache<ManagedClusterSet> {

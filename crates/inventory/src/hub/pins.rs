@@ -35,12 +35,29 @@ pub(super) fn read(mailbox: &ObjectMeta) -> Option<Pin> {
     })
 }
 
+/// The common name of the agent that an administrator hands a mailbox's name over to.
+pub(super) fn heir(mailbox: &ObjectMeta) -> Option<String> {
+    let annotations = mailbox.annotations.as_ref()?;
+    annotations.get(annotations::HAND_OVER_TO).cloned()
+}
+
+/// The JoinRule by which a mailbox's WEC was let in.
+pub(super) fn rule(mailbox: &ObjectMeta) -> Option<&str> {
+    let annotations = mailbox.annotations.as_ref()?;
+    annotations
+        .get(annotations::JOINED_BY_RULE)
+        .map(String::as_str)
+}
+
 /// Whether a mailbox carries anything of a pin, readable or not.
 pub(super) fn is_marked(mailbox: &ObjectMeta) -> bool {
-    mailbox
-        .annotations
-        .as_ref()
-        .is_some_and(|all| all.contains_key(annotations::PINNED_AGENT))
+    let marks = [
+        annotations::PINNED_AGENT,
+        annotations::HAND_OVER_TO,
+        annotations::JOINED_BY_RULE,
+    ];
+    let all = mailbox.annotations.as_ref();
+    all.is_some_and(|all| marks.iter().any(|mark| all.contains_key(*mark)))
 }
 
 /// The annotations that state a pin.
@@ -58,6 +75,8 @@ pub(super) fn removal() -> Value {
         annotations::PINNED_AGENT: null,
         annotations::PINNED_KEY: null,
         annotations::PINNED_ON: null,
+        annotations::HAND_OVER_TO: null,
+        annotations::JOINED_BY_RULE: null,
     })
 }
 

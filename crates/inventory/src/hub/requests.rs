@@ -1,20 +1,33 @@
-//! Certificate signing requests of agents: which are approved, which denied, which left to people.
+//! Certificate signing requests of agents: which are approved, which denied, which left to people,
+//! and which deleted because there are too many.
 //!
 //! Renewals (an agent asks for its own name again) are approved after asking the API server whether
-//! the agent still has the right to renew. First requests are left to an administrator unless
-//! their user is on the list. A request for a name that is taken is denied at once, so that the
-//! second agent learns why instead of waiting.
+//! the agent still has the right to renew. First requests are left to an administrator unless their
+//! user is on the list or a JoinRule lets them in. A request for a name that is taken is denied at
+//! once, so that the second agent learns why instead of waiting.
+
+mod seen;
+mod verdict;
+
+pub(super) use seen::FirstApproved;
+pub(super) use seen::Request;
+pub(super) use seen::RequestIndex;
+pub(super) use seen::SeenRequest;
+pub(super) use seen::Standing;
+pub(super) use seen::first_approved;
+pub(super) use verdict::Owner;
 
 use super::Hub;
+use super::acceptance;
+use super::joining;
+use super::joining::Applicant;
 use super::observed;
 use hyades_api::conditions;
 use hyades_api::conditions::managed_cluster;
 use hyades_api::features;
-use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::ClusterName;
-use hyades_api::identity::IdentityError;
 use hyades_api::names;
-use hyades_pki::CertificateRequest;
+use hyades_api::names::namespaces;
 use hyades_runtime::Trouble;
 use hyades_runtime::events::EventType;
 use hyades_runtime::k8s_openapi::api::authorization::v1::ResourceAttributes;
@@ -28,157 +41,33 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
+use seen::APPROVED_REASON;
+use seen::DECIDED_PER_CLUSTER_MAX;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use verdict::Approval;
+use verdict::Situation;
+use verdict::Verdict;
+use verdict::decide;
 
-/// Reason and message with which upstream approves; programs look for them.
-const APPROVED_REASON: &str = "AutoApprovedByHubCSRApprovingController";
+/// Message with which upstream approves; programs look for it.
 const APPROVED_MESSAGE: &str =
     "Auto approving Managed cluster agent certificate after SubjectAccessReview.";
 
-/// Reasons of denials.
-const NAME_TAKEN: &str = "ClusterNameTaken";
-const NAME_REFUSED: &str = "ClusterNameRefused";
+/// Message of an approval because the name was handed over.
+const HANDED_OVER_MESSAGE: &str =
+    "Auto approved because an administrator handed the cluster's name over to this agent.";
 
-/// A request as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    /// The agent it asks a certificate for.
-    pub(super) agent: AgentIdentity,
-    /// SHA-256 of its public key.
-    pub(super) key_sha256: String,
-    /// The user who sent it, as the API server knows.
-    user: String,
-}
+/// Reason of the Event about requests that are deleted because there are too many.
+const TOO_MANY: &str = "TooManyRequests";
 
-impl Request {
-    fn is_renewal(&self) -> bool {
-        self.user == self.agent.common_name()
-    }
-}
+/// Renewals approved for one WEC within [`RENEWAL_WINDOW`]; others wait. An agent renews some
+/// times in a year, one under test some times in a minute, and a storm costs a signature each.
+const RENEWALS_MAX: usize = 20;
 
-/// Why a request is not an agent's.
-#[derive(Debug, PartialEq, Eq)]
-enum NotOurs {
-    /// It has nothing to do with registration, or is malformed.
-    Foreign,
-    /// It is an agent's, for a WEC whose name cannot be had.
-    BadName(String),
-}
-
-/// Reads a request. The label, the common name and the organizations must all name the same WEC.
-fn read(object: &CertificateSigningRequest) -> Result<Request, NotOurs> {
-    let spec = &object.spec;
-    let label = observed::cluster_of(object).unwrap_or_default();
-    if label.is_empty() || spec.signer_name != names::CLIENT_SIGNER {
-        return Err(NotOurs::Foreign);
-    }
-    let text = std::str::from_utf8(&spec.request.0).map_err(|_| NotOurs::Foreign)?;
-    let request = CertificateRequest::parse_pem(text).map_err(|_| NotOurs::Foreign)?;
-    let subject = request.subject();
-    if request.has_sans() || !subject.organizational_units.is_empty() {
-        return Err(NotOurs::Foreign);
-    }
-    let organizations = subject.organizations.iter().map(String::as_str);
-    let agent = match AgentIdentity::from_subject(&subject.common_name, organizations) {
-        Ok(agent) => agent,
-        Err(IdentityError::Cluster(error)) => return Err(NotOurs::BadName(error.to_string())),
-        Err(_) => return Err(NotOurs::Foreign),
-    };
-    if agent.cluster.as_str() != label {
-        return Err(NotOurs::Foreign);
-    }
-    Ok(Request {
-        agent,
-        key_sha256: request.public_key_sha256(),
-        user: spec.username.clone().unwrap_or_default(),
-    })
-}
-
-fn has_condition(object: &CertificateSigningRequest, type_: &str) -> bool {
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .flatten()
-        .any(|condition| condition.type_ == type_)
-}
-
-/// Whether nobody has decided on a request yet.
-pub(super) fn is_pending(object: &CertificateSigningRequest) -> bool {
-    !has_condition(object, "Approved") && !has_condition(object, "Denied")
-}
-
-/// The agent whose request was approved first, among the requests of one WEC, with the name of
-/// that request.
-pub(super) fn first_approved(
-    requests: &[Arc<CertificateSigningRequest>],
-) -> Option<(String, Request)> {
-    let approved = requests.iter().filter_map(|object| {
-        let conditions = object.status.as_ref()?.conditions.as_ref()?;
-        let approval = conditions
-            .iter()
-            .find(|condition| condition.type_ == "Approved")?;
-        let approved_on = approval.last_update_time.as_ref().map(|time| time.0);
-        let order = (
-            approved_on,
-            object.creation_timestamp().map(|time| time.0),
-            object.name_any(),
-        );
-        Some((order, read(object).ok()?))
-    });
-    let first = approved.min_by(|(a, _), (b, _)| a.cmp(b));
-    first.map(|((_, _, name), request)| (name, request))
-}
-
-/// What to do about a pending request.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Leave it to people.
-    Leave,
-    /// Approve it if its user has the right to renew.
-    ApproveIfAllowed,
-    /// Approve it.
-    Approve,
-    /// Deny it, for this reason and with this message.
-    Deny(&'static str, String),
-}
-
-/// Decides about a pending request. `owner` is the agent that has the name, if any has;
-/// `is_joined` says that it holds a certificate. From then on bootstrap credentials, which many
-/// agents share, get nobody another certificate for the same agent without a person.
-fn decide(
-    request: &Result<Request, NotOurs>,
-    owner: Option<&AgentIdentity>,
-    is_joined: bool,
-    user_is_listed: impl Fn(&str) -> bool,
-) -> Verdict {
-    let request = match request {
-        Ok(request) => request,
-        Err(NotOurs::Foreign) => return Verdict::Leave,
-        Err(NotOurs::BadName(message)) => return Verdict::Deny(NAME_REFUSED, message.clone()),
-    };
-    match owner {
-        Some(owner) if *owner != request.agent => {
-            Verdict::Deny(NAME_TAKEN, taken(&request.agent, owner))
-        }
-        _ if request.is_renewal() => Verdict::ApproveIfAllowed,
-        _ if user_is_listed(&request.user) && !is_joined => Verdict::Approve,
-        _ => Verdict::Leave,
-    }
-}
-
-fn taken(asking: &AgentIdentity, owner: &AgentIdentity) -> String {
-    let cluster = &owner.cluster;
-    format!(
-        "The cluster name {cluster:?} is taken by the agent {:?}, and this request is of the agent \
-         {:?}. If they are different clusters, join again under another cluster name. If this \
-         agent shall replace the other one, delete the ManagedCluster {cluster:?} on the hub and \
-         join again.",
-        owner.agent(),
-        asking.agent(),
-        cluster = cluster.as_str(),
-    )
-}
+/// See [`RENEWALS_MAX`].
+const RENEWAL_WINDOW: Duration = Duration::from_secs(60);
 
 /// Decides about requests as they come.
 pub(super) struct Approver {
@@ -190,58 +79,104 @@ impl Approver {
         Self { hub }
     }
 
+    /// Decides about the request of that name; the empty name stands for all pending ones.
     pub(super) async fn reconcile(&self, name: &str) -> Result<Option<Duration>, Trouble> {
+        if name.is_empty() {
+            let observed = &self.hub.observed;
+            for request in observed.index.all_pending() {
+                observed.queues.requests.add(request);
+            }
+            return Ok(None);
+        }
         let Some(object) = self.hub.observed.requests.get(name) else {
             return Ok(None);
         };
-        if !is_pending(&object) {
-            return Ok(None);
-        }
-        let request = read(&object);
-        let owner = request
-            .as_ref()
-            .ok()
-            .and_then(|request| self.hub.owner_of(&request.agent.cluster));
-        let settings = &self.hub.settings;
-        let automatic = settings
-            .gates
-            .enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL);
-        let listed = |user: &str| automatic && settings.auto_approved_users.contains(user);
-        let is_joined = request
-            .as_ref()
-            .is_ok_and(|request| self.is_joined(&request.agent.cluster));
-        let verdict = decide(&request, owner.as_ref(), is_joined, listed);
-        let result = match verdict {
-            Verdict::Leave => return Ok(None),
-            Verdict::ApproveIfAllowed => match self.may_renew(&object).await {
-                Ok(true) => {
-                    self.approve(&object, &request, "ManagedClusterCSRAutoApproved")
-                        .await
-                }
-                Ok(false) => {
-                    tracing::info!("request {name}: its user has no right to renew; left pending");
-                    return Ok(None);
-                }
-                Err(trouble) => Err(trouble),
-            },
-            Verdict::Approve => {
-                self.approve(&object, &request, "ManagedClusterAutoApproved")
-                    .await
-            }
-            Verdict::Deny(reason, message) => {
-                tracing::warn!("request {name} is denied: {message}");
-                let outcome = self.conclude(&object, "Denied", reason, &message).await;
-                self.tell(&object, EventType::Warning, reason, &message)
-                    .await;
-                outcome
-            }
+        let result = match object.is_pending() {
+            true => self.decide(&object).await,
+            false => self.thin_out(&object).await.map(|()| None),
         };
         match result {
             // Somebody else decided meanwhile, or the request is gone: its event tells.
             Err(Trouble::Conflict(_) | Trouble::NotFound(_)) => Ok(None),
-            Err(trouble) => Err(trouble),
-            Ok(()) => Ok(None),
+            other => other,
         }
+    }
+
+    async fn decide(&self, object: &SeenRequest) -> Result<Option<Duration>, Trouble> {
+        let name = object.name_any();
+        let cluster = observed::cluster_of(object).unwrap_or_default();
+        if !self.hub.observed.index.keeps(cluster, &name) {
+            let note = "Too many certificate requests are pending: the newest are deleted. Approve \
+                        or delete some; an agent asks again.";
+            self.tell(object, EventType::Warning, TOO_MANY, note).await;
+            return self.delete(&name).await.map(|()| None);
+        }
+        let verdict = match &object.reading {
+            Ok(request) => decide(&object.reading, self.situation(request)),
+            Err(_) => decide(&object.reading, Situation::default()),
+        };
+        match verdict {
+            Verdict::Leave => Ok(None),
+            Verdict::Warn(message) => {
+                tracing::warn!("request {name}: {message}");
+                let reason = "ClusterKeyDiffers";
+                self.tell(object, EventType::Warning, reason, &message)
+                    .await;
+                Ok(None)
+            }
+            Verdict::Deny(reason, message) => {
+                tracing::warn!("request {name} is denied: {message}");
+                let live = self.live(&name).await?;
+                self.conclude(live, "Denied", reason, &message).await?;
+                self.tell(object, EventType::Warning, reason, &message)
+                    .await;
+                Ok(None)
+            }
+            Verdict::Approve(Approval::RightToRenew) => self.renew(object, cluster).await,
+            Verdict::Approve(approval) => match &object.reading {
+                Ok(request) => self.let_in(object, request, approval).await.map(|()| None),
+                Err(_) => Ok(None),
+            },
+        }
+    }
+
+    /// What is known about a request's name. Reserves a place of the rule that lets it in.
+    fn situation(&self, request: &Request) -> Situation {
+        let hub = &self.hub;
+        let cluster = &request.agent.cluster;
+        let settings = &hub.settings;
+        let automatic = settings
+            .gates
+            .enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL);
+        let mailbox = hub.observed.mailboxes.get(cluster.as_str());
+        Situation {
+            owner: hub.owner_of(cluster),
+            handed_to: mailbox.and_then(|mailbox| super::pins::heir(&mailbox.metadata)),
+            is_joined: self.is_joined(cluster),
+            user_is_listed: automatic && settings.auto_approved_users.contains(&request.user),
+            rule: self.rule_for(request),
+        }
+    }
+
+    /// The rule that lets a request's sender in. An inventory object must be there, and its WEC
+    /// must not have been turned away by an administrator.
+    fn rule_for(&self, request: &Request) -> Option<String> {
+        let observed = &self.hub.observed;
+        let cluster = &request.agent.cluster;
+        let object = observed.clusters.get(cluster.as_str())?;
+        let deleting = object.metadata.deletion_timestamp.is_some();
+        if request.is_renewal() || deleting || !acceptance::may_be_invited(&object) {
+            return None;
+        }
+        let applicant = Applicant {
+            cluster,
+            user: &request.user,
+            groups: &request.groups,
+        };
+        let rules = observed.rules.list();
+        let accepted = |rule: &str| observed.tally.count_without(cluster.as_str(), rule);
+        let rule = joining::choose(&rules, applicant, accepted, Timestamp::now())?;
+        Some(rule.name_any())
     }
 
     fn is_joined(&self, cluster: &ClusterName) -> bool {
@@ -251,34 +186,155 @@ impl Approver {
         })
     }
 
+    /// Approves a renewal if its agent has the right, unless it renews too often.
+    async fn renew(
+        &self,
+        object: &SeenRequest,
+        cluster: &str,
+    ) -> Result<Option<Duration>, Trouble> {
+        let name = object.name_any();
+        if recent_approvals(&self.hub.observed.requests_of(cluster)) >= RENEWALS_MAX {
+            let note = format!(
+                "More than {RENEWALS_MAX} certificates were asked for within {} s: the request \
+                 waits until that time is over.",
+                RENEWAL_WINDOW.as_secs()
+            );
+            self.tell(object, EventType::Warning, TOO_MANY, &note).await;
+            return Ok(Some(RENEWAL_WINDOW));
+        }
+        let live = self.live(&name).await?;
+        if !self.may_renew(&live).await? {
+            tracing::info!("request {name}: its user has no right to renew; left pending");
+            return Ok(None);
+        }
+        if let Ok(request) = &object.reading
+            && self.hub.owner_of(&request.agent.cluster).is_none()
+        {
+            self.approve(live, request, None, APPROVED_MESSAGE).await?;
+        } else {
+            self.conclude(live, "Approved", APPROVED_REASON, APPROVED_MESSAGE)
+                .await?;
+        }
+        let event = "ManagedClusterCSRAutoApproved";
+        self.tell_approval(object, event, "").await;
+        Ok(None)
+    }
+
+    /// Approves the first request of a newcomer. The WEC's own reconciliation accepts it at the
+    /// same time, and gives the rights once both is done.
+    async fn let_in(
+        &self,
+        object: &SeenRequest,
+        request: &Request,
+        approval: Approval,
+    ) -> Result<(), Trouble> {
+        let cluster = &request.agent.cluster;
+        let observed = &self.hub.observed;
+        let (message, by) = match &approval {
+            Approval::Rule(rule) => (seen::message_of_rule(rule), format!(" by JoinRule {rule}")),
+            Approval::HandOver => (
+                HANDED_OVER_MESSAGE.to_owned(),
+                " because the name was handed over".to_owned(),
+            ),
+            Approval::RightToRenew | Approval::ListedUser => (
+                APPROVED_MESSAGE.to_owned(),
+                format!(" for the listed user {}", request.user),
+            ),
+        };
+        let invitation = match &approval {
+            Approval::Rule(rule) => Some(self.hub.invitation_by(rule)),
+            _ => None,
+        };
+        if let Approval::Rule(rule) = &approval {
+            observed.tally.reserve(cluster.as_str(), rule);
+        }
+        let live = self.live(&object.name_any()).await;
+        let approved = match live {
+            Ok(live) => self.approve(live, request, invitation, &message).await,
+            Err(trouble) => Err(trouble),
+        };
+        if approved.is_err() {
+            observed.tally.release(cluster.as_str());
+        }
+        approved?;
+        self.tell_approval(object, "ManagedClusterAutoApproved", &by)
+            .await;
+        Ok(())
+    }
+
+    /// Approves a request that gives its agent the name. From the start the name is this agent's,
+    /// even before the pin is written.
     async fn approve(
         &self,
-        object: &CertificateSigningRequest,
-        request: &Result<Request, NotOurs>,
-        event: &str,
+        live: CertificateSigningRequest,
+        request: &Request,
+        invitation: Option<joining::Invitation>,
+        message: &str,
     ) -> Result<(), Trouble> {
-        if let Ok(request) = request {
-            // From now on the name is this agent's, even before the pin is written.
-            self.hub.claim(&request.agent);
+        let cluster = &request.agent.cluster;
+        let wake = || {
+            let queues = &self.hub.observed.queues;
+            queues.clusters.add(cluster.as_str().to_owned());
+        };
+        let accepts = invitation.is_some();
+        self.hub.claim(request, invitation);
+        if accepts {
+            wake();
         }
-        self.conclude(object, "Approved", APPROVED_REASON, APPROVED_MESSAGE)
-            .await?;
-        let name = object.name_any();
-        let note = format!("managed cluster csr {name:?} is auto approved by hub csr controller");
-        tracing::info!("request {name} is approved");
-        self.tell(object, EventType::Normal, event, &note).await;
+        let approved = self.conclude(live, "Approved", APPROVED_REASON, message);
+        match approved.await {
+            Ok(()) => self.hub.confirm(cluster),
+            Err(trouble) => {
+                self.hub.release(cluster);
+                return Err(trouble);
+            }
+        }
+        wake();
         Ok(())
+    }
+
+    /// Deletes the oldest decided requests of a WEC while it has more than are kept.
+    async fn thin_out(&self, object: &SeenRequest) -> Result<(), Trouble> {
+        let cluster = observed::cluster_of(object).unwrap_or_default();
+        if !self.hub.observed.index.has_too_many_decided(cluster) {
+            return Ok(());
+        }
+        let mut decided = self.hub.observed.requests_of(cluster);
+        decided.retain(|request| !request.is_pending());
+        decided.sort_by_key(|request| (request.creation_timestamp(), request.name_any()));
+        let excess = decided.len().saturating_sub(DECIDED_PER_CLUSTER_MAX);
+        for request in &decided[..excess] {
+            match self.delete(&request.name_any()).await {
+                Ok(()) | Err(Trouble::NotFound(_)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), Trouble> {
+        let api = Api::<CertificateSigningRequest>::all(self.hub.client.clone());
+        let deleted = api.delete(name, &Default::default()).await;
+        deleted.map(|_| ()).map_err(|error| Trouble::of(&error))
+    }
+
+    /// The whole request, which is not kept.
+    async fn live(&self, name: &str) -> Result<CertificateSigningRequest, Trouble> {
+        let api = Api::<CertificateSigningRequest>::all(self.hub.client.clone());
+        api.get(name).await.map_err(|error| Trouble::of(&error))
     }
 
     async fn conclude(
         &self,
-        object: &CertificateSigningRequest,
+        mut object: CertificateSigningRequest,
         type_: &str,
         reason: &str,
         message: &str,
     ) -> Result<(), Trouble> {
-        let mut decided = object.clone();
-        let status = decided.status.get_or_insert_default();
+        if !SeenRequest::from(object.clone()).is_pending() {
+            return Err(Trouble::Conflict("somebody decided already".to_owned()));
+        }
+        let status = object.status.get_or_insert_default();
         let now = Time(Timestamp::now());
         status
             .conditions
@@ -292,8 +348,8 @@ impl Approver {
                 last_transition_time: Some(now),
             });
         let api = Api::<CertificateSigningRequest>::all(self.hub.client.clone());
-        let name = decided.name_any();
-        api.replace_subresource("approval", &name, &PostParams::default(), &decided)
+        let name = object.name_any();
+        api.replace_subresource("approval", &name, &PostParams::default(), &object)
             .await
             .map(|_| ())
             .map_err(|error| Trouble::of(&error))
@@ -325,20 +381,21 @@ impl Approver {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    /// Writes an Event into the WEC's mailbox, if it has one.
-    async fn tell(
-        &self,
-        object: &CertificateSigningRequest,
-        kind: EventType,
-        reason: &str,
-        note: &str,
-    ) {
-        let Some(cluster) = observed::cluster_of(object) else {
-            return;
+    async fn tell_approval(&self, object: &SeenRequest, event: &str, by: &str) {
+        let name = object.name_any();
+        let note =
+            format!("managed cluster csr {name:?} is auto approved by hub csr controller{by}");
+        tracing::info!("request {name} is approved{by}");
+        self.tell(object, EventType::Normal, event, &note).await;
+    }
+
+    /// Writes an Event into the WEC's mailbox, or into the hub's namespace while it has none.
+    async fn tell(&self, object: &SeenRequest, kind: EventType, reason: &str, note: &str) {
+        let cluster = observed::cluster_of(object).unwrap_or_default();
+        let namespace = match self.hub.observed.mailboxes.get(cluster) {
+            Some(_) => cluster,
+            None => namespaces::HUB,
         };
-        if self.hub.observed.mailboxes.get(cluster).is_none() {
-            return;
-        }
         let regarding = ObjectReference {
             api_version: Some("certificates.k8s.io/v1".to_owned()),
             kind: Some("CertificateSigningRequest".to_owned()),
@@ -348,9 +405,20 @@ impl Approver {
         };
         self.hub
             .events
-            .record(cluster, &regarding, kind, reason, note)
+            .record(namespace, &regarding, kind, reason, note)
             .await;
     }
+}
+
+/// How many requests were approved within [`RENEWAL_WINDOW`].
+fn recent_approvals(requests: &[Arc<SeenRequest>]) -> usize {
+    let now = Timestamp::now();
+    let window = jiff::SignedDuration::try_from(RENEWAL_WINDOW).unwrap_or_default();
+    let is_recent = |request: &&Arc<SeenRequest>| match request.standing {
+        Standing::Approved { at: Some(at), .. } => now.duration_since(at) < window,
+        _ => false,
+    };
+    requests.iter().filter(is_recent).count()
 }
 
 #[cfg(test)]

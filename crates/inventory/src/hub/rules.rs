@@ -64,6 +64,10 @@ pub fn rules() -> Vec<Value> {
             &["create"],
         ),
         rule(cluster, &["managedclustersetbindings"], READ),
+        rule(names::HYADES_GROUP, &["joinrules"], READ),
+        rule(names::HYADES_GROUP, &["joinrules/status"], STATUS),
+        rule(names::PROFILE_GROUP, &["clusterprofiles"], ALL),
+        rule(names::PROFILE_GROUP, &["clusterprofiles/status"], STATUS),
         rule(cluster, &["managedclustersetbindings/status"], STATUS),
         rule(
             names::REGISTER_GROUP,

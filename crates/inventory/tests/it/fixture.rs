@@ -21,6 +21,7 @@ use hyades_runtime::Context;
 use hyades_runtime::apply;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequestCondition;
 use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
@@ -35,6 +36,8 @@ use hyades_store::Store;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -44,11 +47,47 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Seconds in a day, for certificates that outlive a test.
 const DAY_SECONDS: i64 = 86_400;
 
+/// What a program wrote: method and path of each request that is no read, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Writes(Arc<Mutex<Vec<String>>>);
+
+impl Writes {
+    /// A client whose writes are noted here.
+    fn noting(&self, service: hyades_space::SpaceService) -> Client {
+        let writes = self.clone();
+        let noting = tower::ServiceExt::map_request(
+            service,
+            move |request: http::Request<kube::client::Body>| {
+                if request.method() != http::Method::GET {
+                    let path = request.uri().path();
+                    let line = format!("{} {path}", request.method());
+                    writes.0.lock().expect("unpoisoned").push(line);
+                }
+                request
+            },
+        );
+        Client::new(noting, "default")
+    }
+
+    /// Forgets what was written so far.
+    pub fn clear(&self) {
+        self.0.lock().expect("unpoisoned").clear();
+    }
+
+    /// What was written, without Events and reviews: they are no commits.
+    pub fn commits(&self) -> Vec<String> {
+        let all = self.0.lock().expect("unpoisoned");
+        let is_commit = |line: &&String| !line.contains("/events") && !line.contains("reviews");
+        all.iter().filter(is_commit).cloned().collect()
+    }
+}
+
 /// An ITS in process. Its hub and operator run until it is dropped.
 pub struct Its {
     space: Space,
     _folder: TempDir,
     contexts: Vec<Context>,
+    hub_writes: Writes,
     programs: tokio::task::LocalSet,
 }
 
@@ -75,6 +114,7 @@ impl Its {
             space,
             _folder: folder,
             contexts: Vec::new(),
+            hub_writes: Writes::default(),
             programs: tokio::task::LocalSet::new(),
         };
         for object in install::objects(&Default::default()) {
@@ -115,16 +155,38 @@ impl Its {
     /// Starts the hub under its account.
     pub fn start_hub(&mut self, options: hub::Options) {
         let user = account(namespaces::HUB, names::HUB_SERVICE_ACCOUNT);
-        let context = self.context(user, Component::Hub);
+        let client = self.hub_writes.noting(self.space.service_as(user));
+        let context = self.keep(Context::new(
+            client,
+            namespaces::HUB,
+            Component::Hub.as_str(),
+        ));
         self.programs.spawn_local(async move {
             hub::run(options, context).await.expect("valid options");
         });
     }
 
     fn context(&mut self, user: UserInfo, component: Component) -> Context {
-        let context = Context::new(self.client(user), namespaces::HUB, component.as_str());
+        let client = self.client(user);
+        self.keep(Context::new(client, namespaces::HUB, component.as_str()))
+    }
+
+    fn keep(&mut self, context: Context) -> Context {
         self.contexts.push(context.clone());
         context
+    }
+
+    /// What the hub writes.
+    pub fn hub_writes(&self) -> &Writes {
+        &self.hub_writes
+    }
+
+    /// Stops hub and operator, as a crash does.
+    pub fn stop_programs(&mut self) {
+        for context in self.contexts.drain(..) {
+            context.shutdown.cancel();
+        }
+        self.programs = tokio::task::LocalSet::new();
     }
 
     /// A client acting as this user.
@@ -297,9 +359,20 @@ pub async fn request(client: &Client, agent: &AgentIdentity) -> String {
 
 /// Approves a request as `clusteradm accept` does.
 pub async fn approve(admin: &Client, name: &str) {
+    let condition = json!({"type": "Approved", "status": "True", "reason": "Test"});
+    let api = Api::<CertificateSigningRequest>::all(admin.clone());
+    let object = api.get(name).await.expect("the request");
+    let status = object.status.unwrap_or_default();
+    let is_approved = |c: &CertificateSigningRequestCondition| c.type_ == "Approved";
+    if !status.conditions.iter().flatten().any(is_approved) {
+        conclude(admin, name, condition).await;
+    }
+}
+
+/// Decides on a request.
+pub async fn conclude(admin: &Client, name: &str, condition: Value) {
     let api = Api::<CertificateSigningRequest>::all(admin.clone());
     let mut object = api.get(name).await.expect("the request");
-    let condition = json!({"type": "Approved", "status": "True", "reason": "Test"});
     let status = object.status.get_or_insert_default();
     let conditions = status.conditions.get_or_insert_default();
     conditions.push(serde_json::from_value(condition).expect("a condition"));
@@ -357,4 +430,16 @@ pub async fn may_see_itself(client: &Client, cluster: &str) -> bool {
 pub fn says(object: &ManagedCluster, type_: &str, status: &str, reason: &str) -> bool {
     conditions::find(&object.status.conditions, type_)
         .is_some_and(|condition| condition.status == status && condition.reason == reason)
+}
+
+/// The Events of a namespace: reason and note.
+pub async fn events(admin: &Client, namespace: &str) -> Vec<(String, String)> {
+    use hyades_runtime::k8s_openapi::api::events::v1::Event;
+    let api = Api::<Event>::namespaced(admin.clone(), namespace);
+    let list = api.list(&Default::default()).await.expect("the events");
+    let text = Option::unwrap_or_default;
+    list.items
+        .into_iter()
+        .map(|event| (text(event.reason), text(event.note)))
+        .collect()
 }

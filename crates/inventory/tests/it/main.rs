@@ -2,6 +2,8 @@
 //! they have in production: what RBAC does not allow them fails here.
 
 mod fixture;
+mod handover;
+mod joining;
 mod liveness;
 mod operator;
 mod registration;

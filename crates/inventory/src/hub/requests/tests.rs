@@ -1,5 +1,11 @@
+use super::seen::NotOurs;
+use super::seen::read;
+use super::verdict::Verdict;
+use super::verdict::decide;
 use super::*;
+use hyades_api::identity::AgentIdentity;
 use hyades_api::names::labels;
+use hyades_pki::CertificateRequest;
 use hyades_pki::Key;
 use hyades_pki::Subject;
 use hyades_runtime::k8s_openapi::ByteString;
@@ -37,41 +43,129 @@ fn proper(agent: &AgentIdentity, user: &str) -> CertificateSigningRequest {
     object(agent.cluster.as_str(), &agent.common_name(), &groups, user)
 }
 
-fn verdict(object: &CertificateSigningRequest, owner: Option<&AgentIdentity>) -> Verdict {
-    decide(&read(object), owner, false, |user| user == "listed")
+/// What is known of the name when this agent owns it, with a key that nobody remembers.
+fn owned_by(agent: &AgentIdentity) -> Situation {
+    let owner = Owner {
+        agent: agent.clone(),
+        key_sha256: String::new(),
+    };
+    Situation {
+        owner: Some(owner),
+        ..Situation::default()
+    }
+}
+
+fn verdict(object: &CertificateSigningRequest, mut situation: Situation) -> Verdict {
+    let user = object.spec.username.as_deref();
+    situation.user_is_listed = user == Some("listed");
+    decide(&read(object), situation)
+}
+
+fn free() -> Situation {
+    Situation::default()
 }
 
 #[test]
 fn first_requests_are_left_to_people_unless_their_user_is_listed() {
     let a = agent("c1", "a");
-    assert_eq!(verdict(&proper(&a, BOOTSTRAP), None), Verdict::Leave);
-    assert_eq!(verdict(&proper(&a, "listed"), None), Verdict::Approve);
-    assert_eq!(verdict(&proper(&a, "listed"), Some(&a)), Verdict::Approve);
+    let listed = || Verdict::Approve(Approval::ListedUser);
+    assert_eq!(verdict(&proper(&a, BOOTSTRAP), free()), Verdict::Leave);
+    assert_eq!(verdict(&proper(&a, "listed"), free()), listed());
+    assert_eq!(verdict(&proper(&a, "listed"), owned_by(&a)), listed());
+}
+
+#[test]
+fn first_requests_are_approved_by_the_rule_that_lets_their_sender_in() {
+    let (a, b) = (agent("c1", "a"), agent("c1", "b"));
+    let invited = |mut situation: Situation| {
+        situation.rule = Some("edge".to_owned());
+        situation
+    };
+    assert_eq!(
+        verdict(&proper(&a, BOOTSTRAP), invited(free())),
+        Verdict::Approve(Approval::Rule("edge".to_owned()))
+    );
+    assert!(matches!(
+        verdict(&proper(&b, BOOTSTRAP), invited(owned_by(&a))),
+        Verdict::Deny("ClusterNameTaken", _)
+    ));
+    let mut joined = invited(owned_by(&a));
+    joined.is_joined = true;
+    assert_eq!(verdict(&proper(&a, BOOTSTRAP), joined), Verdict::Leave);
 }
 
 #[test]
 fn bootstrap_credentials_get_no_second_certificate_for_an_agent_that_has_joined() {
     let a = agent("c1", "a");
-    let listed = |user: &str| user == "listed";
-    let joined = |object: &CertificateSigningRequest| decide(&read(object), Some(&a), true, listed);
-    assert_eq!(joined(&proper(&a, "listed")), Verdict::Leave);
+    let joined = || Situation {
+        is_joined: true,
+        ..owned_by(&a)
+    };
+    assert_eq!(verdict(&proper(&a, "listed"), joined()), Verdict::Leave);
     let renewal = proper(&a, &a.common_name());
-    assert_eq!(joined(&renewal), Verdict::ApproveIfAllowed);
+    assert_eq!(
+        verdict(&renewal, joined()),
+        Verdict::Approve(Approval::RightToRenew)
+    );
+}
+
+#[test]
+fn another_key_under_the_same_agents_name_is_left_to_people_with_a_warning() {
+    let a = agent("c1", "a");
+    let request = proper(&a, "listed");
+    let own = read(&request).expect("a request").key_sha256;
+    let mut situation = owned_by(&a);
+    let owner = situation.owner.as_mut().expect("owned");
+    owner.key_sha256 = own;
+    let same = Situation {
+        owner: situation.owner.clone(),
+        ..Situation::default()
+    };
+    assert_eq!(
+        verdict(&request, same),
+        Verdict::Approve(Approval::ListedUser)
+    );
+    let Verdict::Warn(message) = verdict(&proper(&a, "listed"), situation) else {
+        panic!("not left to people");
+    };
+    assert!(message.contains("another key"), "{message}");
+    assert!(message.contains("--clusters c1 --replace"), "{message}");
+}
+
+#[test]
+fn a_name_is_handed_over_to_the_agent_named_and_to_no_other() {
+    let (a, b, c) = (agent("c1", "a"), agent("c1", "b"), agent("c1", "c"));
+    let handed = || Situation {
+        handed_to: Some(b.common_name()),
+        is_joined: true,
+        ..owned_by(&a)
+    };
+    assert_eq!(
+        verdict(&proper(&b, BOOTSTRAP), handed()),
+        Verdict::Approve(Approval::HandOver)
+    );
+    for request in [proper(&c, BOOTSTRAP), proper(&b, &b.common_name())] {
+        assert!(matches!(
+            verdict(&request, handed()),
+            Verdict::Deny("ClusterNameTaken", _)
+        ));
+    }
 }
 
 #[test]
 fn renewals_are_put_to_the_api_server() {
     let a = agent("c1", "a");
     let renewal = proper(&a, &a.common_name());
-    assert_eq!(verdict(&renewal, Some(&a)), Verdict::ApproveIfAllowed);
-    assert_eq!(verdict(&renewal, None), Verdict::ApproveIfAllowed);
+    let asked = Verdict::Approve(Approval::RightToRenew);
+    assert_eq!(verdict(&renewal, owned_by(&a)), asked);
+    assert_eq!(verdict(&renewal, free()), asked);
 }
 
 #[test]
 fn a_name_that_is_taken_is_denied_whoever_asks() {
     let (a, b) = (agent("c1", "a"), agent("c1", "b"));
     for user in [BOOTSTRAP, "listed", &b.common_name(), &a.common_name()] {
-        let Verdict::Deny(reason, message) = verdict(&proper(&b, user), Some(&a)) else {
+        let Verdict::Deny(reason, message) = verdict(&proper(&b, user), owned_by(&a)) else {
             panic!("{user} is not denied");
         };
         assert_eq!(reason, "ClusterNameTaken");
@@ -87,7 +181,7 @@ fn a_name_that_is_taken_is_denied_whoever_asks() {
 fn an_agent_cannot_ask_for_another_ones_name_by_a_similar_one() {
     let (c1, c10) = (agent("c1", "a"), agent("c10", "a"));
     assert_eq!(
-        verdict(&proper(&c10, &c1.common_name()), None),
+        verdict(&proper(&c10, &c1.common_name()), free()),
         Verdict::Leave
     );
 }
@@ -100,7 +194,7 @@ fn a_reserved_name_is_denied_with_the_reason() {
         &["system:open-cluster-management:kube-system"],
         BOOTSTRAP,
     );
-    let Verdict::Deny(reason, message) = verdict(&request, None) else {
+    let Verdict::Deny(reason, message) = verdict(&request, free()) else {
         panic!("not denied");
     };
     assert_eq!(reason, "ClusterNameRefused");
@@ -123,7 +217,7 @@ fn requests_that_do_not_add_up_are_left_alone() {
     let extra_group = object("c1", &a.common_name(), &masters, "listed");
     for request in [mislabelled, other_signer, garbage, extra_group] {
         assert_eq!(read(&request), Err(NotOurs::Foreign));
-        assert_eq!(verdict(&request, None), Verdict::Leave);
+        assert_eq!(verdict(&request, free()), Verdict::Leave);
     }
 }
 
@@ -137,11 +231,52 @@ fn the_first_approval_counts_by_its_time() {
             "lastUpdateTime": format!("2026-01-01T00:00:{second:02}Z"),
         }]}))
         .expect("a status");
-        Arc::new(request)
+        Arc::new(SeenRequest::from(request))
     };
-    let pending = Arc::new(proper(&agent("c1", "p"), BOOTSTRAP));
+    let pending = Arc::new(SeenRequest::from(proper(&agent("c1", "p"), BOOTSTRAP)));
     let requests = [pending.clone(), approved("late", 9), approved("early", 3)];
-    let (name, first) = first_approved(&requests).expect("one is approved");
-    assert_eq!((name.as_str(), first.agent.agent()), ("c1-early", "early"));
+    let first = first_approved(&requests).expect("one is approved");
+    assert_eq!(
+        (first.name.as_str(), first.request.agent.agent()),
+        ("c1-early", "early")
+    );
     assert_eq!(first_approved(&[pending]), None);
+}
+
+#[test]
+fn a_rules_approval_is_read_back_and_nobody_elses_is_taken_for_one() {
+    let approved = |reason: &str, message: &str| {
+        let mut request = proper(&agent("c1", "a"), BOOTSTRAP);
+        request.status = serde_json::from_value(json!({"conditions": [{
+            "type": "Approved", "status": "True", "reason": reason, "message": message,
+        }]}))
+        .expect("a status");
+        match SeenRequest::from(request).standing {
+            Standing::Approved { by_rule, .. } => by_rule,
+            other => panic!("{other:?}"),
+        }
+    };
+    let message = seen::message_of_rule("edge.west");
+    assert_eq!(
+        approved(APPROVED_REASON, &message).as_deref(),
+        Some("edge.west")
+    );
+    assert_eq!(approved("Other", &message), None);
+    assert_eq!(approved(APPROVED_REASON, APPROVED_MESSAGE), None);
+}
+
+#[test]
+fn what_is_kept_of_a_request_is_bounded_whatever_is_in_it() {
+    let mut huge = proper(&agent("c1", "a"), BOOTSTRAP);
+    huge.spec.request = ByteString(vec![b'x'; 10 * 1024 * 1024]);
+    huge.metadata.annotations = Some([("k".to_owned(), "v".repeat(200_000))].into());
+    huge.spec.groups = Some(vec!["g".to_owned(); 10_000]);
+    let seen = SeenRequest::from(huge);
+    assert_eq!(seen.reading, Err(NotOurs::Foreign));
+    assert!(format!("{seen:?}").len() < 1000, "{seen:?}");
+
+    let mut crowded = proper(&agent("c1", "a"), BOOTSTRAP);
+    crowded.spec.groups = Some(vec!["g".to_owned(); 10_000]);
+    let kept = SeenRequest::from(crowded).reading.expect("a request");
+    assert_eq!(kept.groups.len(), 16);
 }
