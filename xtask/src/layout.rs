@@ -3,7 +3,7 @@
 //! Every process of a host maps the one binary, and the kernel reads it in by windows of sixteen
 //! pages around each page that is touched. What a component runs is a tenth of the binary, spread
 //! evenly: without an order it would have nearly all of it resident. So the linker is given the
-//! functions that each component ran in a rehearsal, those of all components first.
+//! functions that each component ran in a rehearsal, those of several components first.
 //!
 //! ```text
 //! build ▶ rehearse `up` and a work under callgrind ▶ functions by component ▶ layout file
@@ -13,7 +13,6 @@
 //! exists is passed over, so an old file costs memory and nothing else; `hyades bench register`
 //! shows how much.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -194,22 +193,27 @@ impl Ran {
         }
     }
 
-    /// What most components run comes first, what only the host runs last; what the same
-    /// processes run stands together.
+    /// What several components run comes first, then what one of them runs alone, then what only
+    /// the host runs: each component's functions lie in two pieces.
     ///
     /// # Errors
     /// A process is missing from the rehearsal.
     fn order(&self) -> Result<Vec<&str>> {
-        let processes = COMPONENTS.iter().chain([&HOST]);
-        let sets =
-            processes.map(|name| self.0.get(*name).with_context(|| format!("no {name} ran")));
-        let sets: Vec<_> = sets.collect::<Result<_>>()?;
-        let names: BTreeSet<&str> = sets.iter().copied().flatten().map(String::as_str).collect();
+        let of = |name: &str| self.0.get(name).with_context(|| format!("no {name} ran"));
+        let components = COMPONENTS.map(of);
+        let components: Vec<_> = components.into_iter().collect::<Result<_>>()?;
+        let sets = components.iter().copied().chain([of(HOST)?]);
+        let names: BTreeSet<&str> = sets.flatten().map(String::as_str).collect();
         let mut order: Vec<&str> = names.into_iter().collect();
         order.sort_by_cached_key(|name| {
-            let absent: Vec<bool> = sets.iter().map(|set| !set.contains(*name)).collect();
-            let components = absent[..COMPONENTS.len()].iter().filter(|absent| !**absent);
-            (Reverse(components.count()), absent, *name)
+            let users = components.iter().enumerate();
+            let mut users = users.filter(|(_, set)| set.contains(*name));
+            let piece = match (users.next(), users.next()) {
+                (Some(_), Some(_)) => 0,
+                (Some((component, _)), None) => 1 + component,
+                (None, _) => 1 + COMPONENTS.len(),
+            };
+            (piece, *name)
         });
         Ok(order)
     }
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_most_components_run_comes_first_and_the_hosts_own_last() {
+    fn what_components_share_comes_first_and_the_hosts_own_last() {
         let mut ran = Ran::default();
         ran.add(&profile(
             "component klusterlet-agent --x",
