@@ -11,6 +11,7 @@
 //! engine is written once. Objects are [`serde_json::Value`]s throughout.
 
 pub mod builtin;
+pub mod cel;
 pub mod crd;
 pub mod kinds;
 pub mod merge;

@@ -156,6 +156,18 @@ const WEBHOOK: &[Default] = &[
     ("rules[].scope", "\"*\""),
 ];
 
+const MUTATING_POLICY: &[Default] = &[
+    ("spec.failurePolicy", "\"Fail\""),
+    ("spec.matchConstraints.matchPolicy", "\"Equivalent\""),
+    ("spec.matchConstraints.namespaceSelector", "{}"),
+    ("spec.matchConstraints.objectSelector", "{}"),
+    ("spec.matchConstraints.resourceRules[].scope", "\"*\""),
+    (
+        "spec.matchConstraints.excludeResourceRules[].scope",
+        "\"*\"",
+    ),
+];
+
 const ADMISSION_POLICY: &[Default] = &[
     ("spec.failurePolicy", "\"Fail\""),
     ("spec.matchConstraints.matchPolicy", "\"Equivalent\""),
@@ -174,6 +186,7 @@ const ADMISSION_BINDING: &[Default] = &[
     ("spec.matchResources.namespaceSelector", "{}"),
     ("spec.matchResources.objectSelector", "{}"),
     ("spec.matchResources.resourceRules[].scope", "\"*\""),
+    ("spec.matchResources.excludeResourceRules[].scope", "\"*\""),
 ];
 
 /// Sets the defaults of a kind; the object has its normal form already.
@@ -232,9 +245,13 @@ pub(super) fn apply(group: &str, kind: &str, object: &mut Value) {
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
             fill(object, ADMISSION_POLICY);
         }
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
-            fill(object, ADMISSION_BINDING);
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
+            fill(object, MUTATING_POLICY);
         }
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding",
+        ) => fill(object, ADMISSION_BINDING),
         ("apiregistration.k8s.io", "APIService") => {
             fill(object, &[("spec.service.port", "443"), ("status", "{}")])
         }

@@ -1,6 +1,7 @@
 //! What holds for the built-in kinds beyond their shapes: defaults and validation.
 
 mod access;
+mod admission;
 mod checks;
 pub mod cluster_ip;
 mod containers;
@@ -110,10 +111,16 @@ fn kind_errors(group: &str, kind: &str, new: &Value, old: Option<&Value>) -> Vec
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
         ) => policy::webhooks(new, found),
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
-            policy::admission_policy(new, found);
+            admission::validating_policy(new, old, found);
+        }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
+            admission::mutating_policy(new, old, found);
         }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
-            policy::admission_binding(new, found);
+            admission::validating_binding(new, found);
+        }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => {
+            admission::binding(new, found);
         }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             found.extend(match old {

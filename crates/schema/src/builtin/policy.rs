@@ -1,4 +1,4 @@
-//! Validation of network, scaling, disruption and admission kinds.
+//! Validation of network, scaling and disruption kinds, nodes and webhooks.
 
 use serde_json::Value;
 
@@ -177,52 +177,6 @@ pub(super) fn webhooks(new: &Value, errors: &mut Vec<FieldError>) {
                 "exactly one of url or service is required",
             ));
         }
-    }
-}
-
-pub(super) fn admission_policy(new: &Value, errors: &mut Vec<FieldError>) {
-    let spec = at(new, "spec");
-    let path = FieldPath::new("spec");
-    none_or_one_of(spec, "failurePolicy", &["Fail", "Ignore"], &path, errors);
-    let validations = list(spec, "validations");
-    if validations.is_empty() && list(spec, "auditAnnotations").is_empty() {
-        errors.push(FieldError::required(
-            path.child("validations"),
-            "validations or auditAnnotations must be specified",
-        ));
-    }
-    for (index, validation) in validations.iter().enumerate() {
-        let path = path.child("validations").index(index);
-        let expression = text(validation, "expression");
-        if expression.trim().is_empty() {
-            errors.push(FieldError::required(
-                path.child("expression"),
-                "expression is not specified",
-            ));
-        } else if let Err(error) = kube_cel::cel::Program::compile(expression) {
-            errors.push(FieldError::invalid(
-                path.child("expression"),
-                expression,
-                format!("compilation failed: {error}"),
-            ));
-        }
-    }
-    match present(spec, "matchConstraints") {
-        None => errors.push(FieldError::required(path.child("matchConstraints"), "")),
-        Some(matched) if list(matched, "resourceRules").is_empty() => {
-            let path = path.child("matchConstraints").child("resourceRules");
-            errors.push(FieldError::required(path, ""));
-        }
-        Some(_) => {}
-    }
-}
-
-pub(super) fn admission_binding(new: &Value, errors: &mut Vec<FieldError>) {
-    let spec = at(new, "spec");
-    let path = FieldPath::new("spec");
-    set(spec, "policyName", &path, errors);
-    if list(spec, "validationActions").is_empty() {
-        errors.push(FieldError::required(path.child("validationActions"), ""));
     }
 }
 

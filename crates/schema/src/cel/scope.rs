@@ -1,0 +1,172 @@
+//! What an expression is evaluated in: functions, variables, and a limit on its work.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::time::Duration;
+use std::time::Instant;
+
+use kube_cel::KubeCelExt as _;
+use kube_cel::cel::Context;
+use kube_cel::cel::ExecutionError;
+use kube_cel::cel::Value;
+use kube_cel::cel::common::value::Val;
+use kube_cel::cel::objects::Opaque;
+use serde_json::Value as Json;
+
+use super::Datum;
+use super::Failure;
+use super::Inquiry;
+use super::Projection;
+use super::authorizer;
+use super::reads;
+use super::wording;
+
+/// The function that every turn of a loop calls.
+pub(super) const TICK: &str = "@tick";
+
+/// What stands before the name of a composited variable.
+pub(super) const COMPOSITED: &str = "variables.";
+
+/// The functions that every expression may call.
+pub(super) static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
+    let mut context = Context::default().with_all();
+    context.add_function("dyn", |value: Value| -> Result<Value, ExecutionError> {
+        Ok(value)
+    });
+    context.add_function(TICK, Meter::tick);
+    authorizer::register(&mut context);
+    context
+});
+
+/// Variables with their values.
+pub struct Scope {
+    context: Context<'static>,
+    failed: BTreeMap<String, Failure>,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Scope {
+            context: FUNCTIONS.new_inner_scope(),
+            failed: BTreeMap::new(),
+        }
+    }
+}
+
+impl Scope {
+    /// Sets a variable to the projected part of a JSON value.
+    pub fn set_json(&mut self, name: &str, value: &Json, projection: &Projection) {
+        self.set(name, reads::to_cel(value, projection));
+    }
+
+    /// Sets what `authorizer` or `authorizer.requestResource` is.
+    pub fn set_inquiry(&mut self, name: &str, inquiry: Inquiry) {
+        let opaque: Arc<dyn Opaque> = Arc::new(inquiry);
+        self.context
+            .add_variable_from_value(name, Value::Opaque(opaque));
+    }
+
+    /// Sets what `variables.NAME` is. A failure is told to the expressions that use the variable,
+    /// and to no others.
+    pub fn set_composited(&mut self, name: &str, result: Result<Datum, Failure>) {
+        let full = format!("{COMPOSITED}{name}");
+        match result {
+            Ok(datum) => self.context.add_variable_from_value(full, datum.0),
+            Err(failure) => {
+                self.failed.insert(full, failure);
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, value: Box<dyn Val>) {
+        if let Context::Child { variables, .. } = &mut self.context {
+            variables.insert(name.to_owned(), value);
+        }
+    }
+
+    pub(super) fn context(&self) -> &Context<'static> {
+        &self.context
+    }
+
+    pub(super) fn failure(&self, error: &ExecutionError) -> Failure {
+        if Meter::is_exhausted() {
+            return Failure::OutOfBudget;
+        }
+        let ExecutionError::UndeclaredReference(name) = error else {
+            return Failure::Error(wording(error));
+        };
+        match self.failed.get(name.as_str()) {
+            Some(Failure::OutOfBudget) => Failure::OutOfBudget,
+            Some(Failure::Error(why)) => {
+                let name = name.trim_start_matches(COMPOSITED);
+                Failure::Error(format!(
+                    "composited variable \"{name}\" fails to evaluate: {why}"
+                ))
+            }
+            None => Failure::Error(format!("no such attribute(s): {name}")),
+        }
+    }
+}
+
+/// How many turns the loops of one policy's expressions may take for one write. A turn costs about
+/// a microsecond, so that this is the second that upstream's cost budget amounts to.
+const STEPS_MAX: u64 = 1_000_000;
+
+/// How long the loops of one policy may run for one write, whatever their turns cost: a turn over
+/// long lists copies them. Far above what the steps take by themselves on a busy machine.
+const TIME_MAX: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static METER: Cell<Option<Running>> = const { Cell::new(None) };
+}
+
+#[derive(Clone, Copy)]
+struct Running {
+    steps_left: u64,
+    end: Instant,
+}
+
+/// Limits the work of all evaluations on this thread while it lives. Without one, loops end at once.
+#[derive(Debug)]
+pub struct Meter(());
+
+impl Meter {
+    /// Grants the work of one policy for one write.
+    #[must_use = "the grant ends when this is dropped"]
+    pub fn start() -> Meter {
+        METER.set(Some(Running {
+            steps_left: STEPS_MAX,
+            end: Instant::now() + TIME_MAX,
+        }));
+        Meter(())
+    }
+
+    fn tick() -> Result<bool, ExecutionError> {
+        let refusal = || ExecutionError::function_error(TICK, "out of budget");
+        let mut running = METER.get().ok_or_else(refusal)?;
+        let late = Instant::now() > running.end;
+        running.steps_left = if late {
+            0
+        } else {
+            running.steps_left.saturating_sub(1)
+        };
+        METER.set(Some(running));
+        if running.steps_left == 0 {
+            Err(refusal())
+        } else {
+            Ok(true)
+        }
+    }
+
+    fn is_exhausted() -> bool {
+        METER.get().is_some_and(|running| running.steps_left == 0)
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        METER.set(None);
+    }
+}
