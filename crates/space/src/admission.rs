@@ -10,6 +10,7 @@ use crate::guard::Operation;
 use crate::guard::Write;
 use crate::names::Gvr;
 use crate::object;
+use crate::policies;
 use crate::status::Cause;
 use crate::status::Qualified;
 use crate::status::Status;
@@ -61,7 +62,10 @@ pub(crate) fn may_be_deleted(place: &Place) -> Result<(), Status> {
     Ok(())
 }
 
-/// Asks the guard about the write's content.
+/// Subresources whose body is no view of their object: they put their own body to the policies.
+const VIRTUAL_SUBRESOURCES: [&str; 2] = ["binding", "scale"];
+
+/// Asks the guard, then the validating policies, about the write's content.
 pub(crate) fn guard(
     core: &Core,
     actor: &Actor,
@@ -79,5 +83,42 @@ pub(crate) fn guard(
         old,
         new,
     };
-    core.guard.admit(&actor.user, &write)
+    core.guard.admit(&actor.user, &write)?;
+    if VIRTUAL_SUBRESOURCES.contains(&place.subresource.as_str()) {
+        return Ok(());
+    }
+    policies::validate(&policies::Write {
+        core,
+        actor,
+        place,
+        operation,
+        old,
+        new,
+    })
+}
+
+/// Has the mutating policies change the object of a write.
+pub(crate) fn mutate(
+    core: &Core,
+    actor: &Actor,
+    place: &Place,
+    operation: Operation,
+    old: Option<&Value>,
+    new: &mut Value,
+) -> Result<(), Status> {
+    if VIRTUAL_SUBRESOURCES.contains(&place.subresource.as_str()) {
+        return Ok(());
+    }
+    let changed = policies::mutate(&policies::Write {
+        core,
+        actor,
+        place,
+        operation,
+        old,
+        new: Some(new),
+    })?;
+    if let Some(changed) = changed {
+        *new = changed;
+    }
+    Ok(())
 }

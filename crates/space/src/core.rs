@@ -16,6 +16,7 @@ use crate::logs::PodLogs;
 use crate::names;
 use crate::names::Gvr;
 use crate::object;
+use crate::policies::Policies;
 use crate::query::WriteOptions;
 use crate::registry::Registry;
 use crate::registry::Resource;
@@ -31,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) registry: Arc<Registry>,
     /// Who may.
     pub(crate) guard: Arc<dyn Guard>,
+    /// Admission policies in force.
+    pub(crate) policies: Arc<Policies>,
     /// Where logs of pods come from, when a node runs them.
     pub(crate) pod_logs: Option<Arc<dyn PodLogs>>,
     /// Encoded watch events, shared by their watchers.

@@ -26,6 +26,19 @@ impl UserInfo {
         }
     }
 
+    /// A service account, as its token authenticates it.
+    pub fn service_account(namespace: &str, name: &str) -> UserInfo {
+        UserInfo {
+            name: format!("system:serviceaccount:{namespace}:{name}"),
+            groups: vec![
+                "system:serviceaccounts".to_owned(),
+                format!("system:serviceaccounts:{namespace}"),
+                "system:authenticated".to_owned(),
+            ],
+            ..UserInfo::default()
+        }
+    }
+
     /// A request without credentials.
     pub fn anonymous() -> UserInfo {
         UserInfo {

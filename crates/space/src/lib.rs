@@ -35,6 +35,7 @@ mod negotiate;
 pub mod object;
 mod patch;
 mod paths;
+mod policies;
 mod query;
 mod read;
 pub mod registry;

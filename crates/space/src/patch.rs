@@ -88,7 +88,7 @@ fn refused(error: &PatchError) -> Status {
         PatchError::TooManyOperations(_) | PatchError::CarriesTooMuch | PatchError::TooDeep => {
             Status::bad_request(error.to_string())
         }
-        PatchError::Rejected(why) => {
+        PatchError::Rejected(why) | PatchError::TestFailed(why) => {
             tracing::debug!(%why, "a JSON patch does not apply");
             Status::unprocessable()
         }

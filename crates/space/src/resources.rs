@@ -315,17 +315,28 @@ pub(crate) fn delete_options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions,
     DeleteOptions::parse(&call.head.query, Some(&decoded.value))
 }
 
+/// The actor of a deletion, which owns no fields.
+pub(crate) fn deleter(call: &Call, options: &DeleteOptions) -> Actor {
+    let options = WriteOptions {
+        dry_run: options.dry_run,
+        ..WriteOptions::default()
+    };
+    Actor::new(call.user.clone(), String::new(), options)
+}
+
 async fn delete_object(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answer, Status> {
     representation(call, place)?;
     let options = delete_options(call, bytes)?;
-    let actor = Actor::new(call.user.clone(), String::new(), WriteOptions::default());
-    match delete::delete(&call.core, &actor, place, &options).await? {
-        Deletion::Waiting(bytes) => answer_object(call, place, 200, &bytes),
+    let actor = deleter(call, &options);
+    let deletion = delete::delete(&call.core, &actor, place, &options).await?;
+    let answer = match deletion {
+        Deletion::Waiting(bytes) => answer_object(call, place, 200, &bytes)?,
         Deletion::Done { uid } => {
             let status = status::deleted(place.resource.qualified(), &place.name, &uid);
-            answer_value(call, 200, &status)
+            answer_value(call, 200, &status)?
         }
-    }
+    };
+    Ok(answer.with_warnings(actor.take_warnings()))
 }
 
 async fn delete_objects(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answer, Status> {
@@ -333,7 +344,7 @@ async fn delete_objects(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answ
     let options = delete_options(call, bytes)?;
     let query = &call.head.query;
     let selected = ListOptions::parse(place, query, call.core.store.revision())?;
-    let actor = Actor::new(call.user.clone(), String::new(), WriteOptions::default());
+    let actor = deleter(call, &options);
     let listing = delete::delete_collection(&call.core, &actor, place, &selected, &options).await?;
     let include = IncludeObject::parse(query);
     let bytes = encode::list(representation, &place.resource, &listing, include)?;

@@ -14,6 +14,7 @@ use crate::identity::UserInfo;
 use crate::logs::PodLogs;
 use crate::loopback::Loopback;
 use crate::names;
+use crate::policies::Policies;
 use crate::registry::Registry;
 use crate::server::SpaceService;
 
@@ -37,12 +38,14 @@ impl Space {
         let prefix = names::resource_prefix("apiextensions.k8s.io", "customresourcedefinitions");
         let follow = move |event: &hyades_store::Event| custom::follow(&followed, event);
         store.hook(&prefix, Box::new(follow));
+        let policies = Policies::following(&store);
         Space {
             core: Arc::new(Core {
                 name: name.to_owned(),
                 store,
                 registry,
                 guard,
+                policies,
                 pod_logs,
                 events: EventCache::default(),
                 documents: Documents::default(),

@@ -146,6 +146,20 @@ impl Status {
         self
     }
 
+    /// Gives the status another reason, with the code that goes with it where admission policies
+    /// choose it: 401, 403, 413, else 422.
+    #[must_use]
+    pub fn with_reason(mut self, reason: Reason) -> Status {
+        self.reason = reason;
+        self.code = match reason {
+            Reason::Unauthorized => 401,
+            Reason::Forbidden => 403,
+            Reason::RequestEntityTooLarge => 413,
+            _ => 422,
+        };
+        self
+    }
+
     /// Adds a cause.
     #[must_use]
     pub fn with_cause(mut self, cause: Cause) -> Status {

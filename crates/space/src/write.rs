@@ -1,8 +1,9 @@
 //! Creating and changing objects: the one way into the store.
 //!
 //! ```text
-//!  create: names ▶ admit ▶ default ▶ own fields ▶ prepare ▶ validate ▶ guard ▶ commit
-//!  update: read ▶ transform ▶ preconditions ▶ default ▶ own fields ▶ prepare ▶ validate ▶ guard
+//!  create: names ▶ admit ▶ default ▶ own fields ▶ mutate ▶ prepare ▶ validate ▶ guard ▶ commit
+//!  update: read ▶ transform ▶ preconditions ▶ default ▶ own fields ▶ mutate ▶ prepare ▶ validate
+//!          ▶ guard
 //!          ▶ unchanged? ▶ last finalizer gone? ▶ commit, or read again when another was faster
 //! ```
 //!
@@ -117,6 +118,7 @@ async fn create_named(
     strategy::complete(&place.resource, &mut object);
     engines::default(&place.resource, &mut object);
     engines::track(actor, place, None, &mut object);
+    admission::mutate(core, actor, place, Operation::Create, None, &mut object)?;
     strategy::prepare_create(core, actor, place, &mut object)?;
     validate(place, &object, None)?;
     admission::guard(core, actor, place, Operation::Create, None, Some(&object))?;
@@ -292,17 +294,12 @@ async fn commit(
     strategy::complete(&place.resource, &mut new);
     engines::default(&place.resource, &mut new);
     engines::track(actor, place, Some(current), &mut new);
+    let operation = Operation::Update;
+    admission::mutate(core, actor, place, operation, Some(current), &mut new)?;
     strategy::prepare_update(core, place, &mut new, current);
     strategy::set_generation(&place.resource, &mut new, current);
     validate(place, &new, Some(&judged_against(place, current, &new)))?;
-    admission::guard(
-        core,
-        actor,
-        place,
-        Operation::Update,
-        Some(current),
-        Some(&new),
-    )?;
+    admission::guard(core, actor, place, operation, Some(current), Some(&new))?;
 
     let unchanged = Written {
         bytes: entry.value.clone(),

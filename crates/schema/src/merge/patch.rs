@@ -42,6 +42,9 @@ pub enum PatchError {
     /// for logs.
     #[error("the server rejected our request due to an error in our request")]
     Rejected(String),
+    /// A test of the patch failed, so that nothing of it applies: 422.
+    #[error("the server rejected our request due to an error in our request")]
+    TestFailed(String),
     /// A strategic merge patch contradicts the type or itself. The API server answers 500.
     #[error("{0}")]
     Strategic(String),
@@ -66,8 +69,13 @@ pub fn json_patch(doc: &Value, patch: &Value) -> Result<Value, PatchError> {
     let mut carried = 0;
     for operation in operations.iter() {
         bounded(&out, operation, &mut carried)?;
-        json_patch::patch(&mut out, std::slice::from_ref(operation))
-            .map_err(|error| PatchError::Rejected(error.to_string()))?;
+        json_patch::patch(&mut out, std::slice::from_ref(operation)).map_err(|error| {
+            let why = error.to_string();
+            match error.kind {
+                json_patch::PatchErrorKind::TestFailed => PatchError::TestFailed(why),
+                _ => PatchError::Rejected(why),
+            }
+        })?;
     }
     Ok(out)
 }
@@ -279,7 +287,10 @@ mod tests {
             json!([{"op": "add", "path": "data", "value": "x"}]),
         ] {
             assert!(
-                matches!(json_patch(&doc, &patch), Err(PatchError::Rejected(_))),
+                matches!(
+                    json_patch(&doc, &patch),
+                    Err(PatchError::Rejected(_) | PatchError::TestFailed(_))
+                ),
                 "{patch}"
             );
         }

@@ -11,6 +11,7 @@ use crate::resources;
 use crate::server::Answer;
 use crate::server::Call;
 use crate::status::Status;
+use crate::subresource::created;
 use crate::write;
 
 /// Sets the pod's node, once.
@@ -23,6 +24,7 @@ pub(super) async fn serve(call: &Call, place: &Place, bytes: &[u8]) -> Result<An
         return Err(Status::bad_request(message));
     }
     let actor = resources::actor(call, "CreateOptions")?;
+    created(call, &actor, place, &decoded.value)?;
     write::update(&call.core, &actor, place, |pod| bound(place, pod, node)).await?;
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,

@@ -5,19 +5,18 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::body;
-use crate::core::Actor;
 use crate::core::Place;
 use crate::delete;
 use crate::delete::DeleteOptions;
 use crate::names;
 use crate::negotiate;
 use crate::object;
-use crate::query::WriteOptions;
 use crate::read;
 use crate::resources;
 use crate::server::Answer;
 use crate::server::Call;
 use crate::status::Status;
+use crate::subresource::created;
 
 /// Evicts a pod unless a budget forbids it.
 pub(super) async fn serve(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answer, Status> {
@@ -34,7 +33,8 @@ pub(super) async fn serve(call: &Call, place: &Place, bytes: &[u8]) -> Result<An
     }
     let stated = decoded.value.get("deleteOptions");
     let options = DeleteOptions::parse(&call.head.query, stated)?;
-    let actor = Actor::new(call.user.clone(), String::new(), WriteOptions::default());
+    let actor = resources::deleter(call, &options);
+    created(call, &actor, place, &decoded.value)?;
     delete::delete(&call.core, &actor, &pod_place, &options).await?;
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,

@@ -7,12 +7,29 @@ pub(crate) mod review;
 mod scale;
 mod token;
 
+use serde_json::Value;
+
+use crate::core::Actor;
 use crate::core::Place;
+use crate::guard::Operation;
+use crate::policies;
 use crate::request::Verb;
 use crate::resources;
 use crate::server::Answer;
 use crate::server::Call;
 use crate::status::Status;
+
+/// Puts the body of a subresource that is created, and never stored, to the admission policies.
+fn created(call: &Call, actor: &Actor, place: &Place, body: &Value) -> Result<(), Status> {
+    policies::validate(&policies::Write {
+        core: &call.core,
+        actor,
+        place,
+        operation: Operation::Create,
+        old: None,
+        new: Some(body),
+    })
+}
 
 /// Serves a verb on a subresource.
 pub(crate) async fn serve(

@@ -6,10 +6,12 @@ use serde_json::json;
 use crate::body;
 use crate::core::Actor;
 use crate::core::Place;
+use crate::guard::Operation;
 use crate::negotiate;
 use crate::object;
 use crate::patch;
 use crate::patch::Patch;
+use crate::policies;
 use crate::read;
 use crate::registry::Origin;
 use crate::request::Verb;
@@ -65,7 +67,16 @@ async fn set(
     change: impl Fn(&Value) -> Result<Value, Status> + Send + Sync,
 ) -> Result<Value, Status> {
     let written = write::update(&call.core, actor, place, |current| {
-        let scale = change(&paths.scale(current))?;
+        let old = paths.scale(current);
+        let scale = change(&old)?;
+        policies::validate(&policies::Write {
+            core: &call.core,
+            actor,
+            place,
+            operation: Operation::Update,
+            old: Some(&old),
+            new: Some(&scale),
+        })?;
         let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
         let mut new = current.clone();
         put(&mut new, &paths.spec, replicas.into());

@@ -8,6 +8,7 @@ use crate::resources;
 use crate::server::Answer;
 use crate::server::Call;
 use crate::status::Status;
+use crate::subresource::created;
 
 /// Issues a token.
 pub(super) fn serve(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answer, Status> {
@@ -20,6 +21,8 @@ pub(super) fn serve(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answer, 
         &mut decoded.value,
     )?;
     object::metadata_mut(&mut decoded.value);
+    let actor = resources::actor(call, "CreateOptions")?;
+    created(call, &actor, place, &decoded.value)?;
     let answer = call
         .core
         .guard

@@ -8,6 +8,7 @@ mod bare;
 mod controllers;
 mod oracle;
 mod oracle_whole;
+mod policies;
 mod support;
 mod watching;
 mod wire;

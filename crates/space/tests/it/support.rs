@@ -39,6 +39,15 @@ pub struct TestSpace {
 pub struct Answer {
     pub code: u16,
     pub body: Value,
+    /// The texts of its warning headers.
+    pub warnings: Vec<String>,
+}
+
+impl Answer {
+    /// The message of a failure.
+    pub fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
 }
 
 impl TestSpace {
@@ -124,6 +133,9 @@ impl TestSpace {
             .await
             .expect("spaces answer everything");
         let code = response.status().as_u16();
+        let warnings = response.headers().get_all("warning").iter();
+        let warnings = warnings.filter_map(|value| value.to_str().ok());
+        let warnings = warnings.map(str::to_owned).collect();
         let bytes = response
             .into_body()
             .collect()
@@ -132,7 +144,11 @@ impl TestSpace {
             .to_bytes();
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into());
-        Answer { code, body }
+        Answer {
+            code,
+            body,
+            warnings,
+        }
     }
 
     /// A request of the space's administrator.
