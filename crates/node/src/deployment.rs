@@ -11,9 +11,7 @@ pub use plan::plan;
 pub use rollout_status::status;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::StreamExt;
 use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
 use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSet;
 use hyades_runtime::kube;
@@ -25,32 +23,14 @@ use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
-use hyades_runtime::kube::runtime::Controller;
 use hyades_runtime::kube::runtime::controller::Action as Requeue;
-use hyades_runtime::kube::runtime::watcher;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-/// The retry delay after a failed write, most often a conflict with a fresher object.
-const RETRY: Duration = Duration::from_millis(200);
+use crate::controllers;
 
 pub(crate) async fn run(client: Client, stop: CancellationToken) {
-    let deployments = Api::<Deployment>::all(client.clone());
-    let sets = Api::<ReplicaSet>::all(client.clone());
-    Controller::new(deployments, watcher::Config::default())
-        .owns(sets, watcher::Config::default())
-        .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(
-            reconcile,
-            |_, _, _| Requeue::requeue(RETRY),
-            Arc::new(client),
-        )
-        .for_each(|outcome| async move {
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "deployment is retried");
-            }
-        })
-        .await;
+    controllers::run::<Deployment, ReplicaSet, _, _>(client, stop, reconcile).await;
 }
 
 async fn reconcile(

@@ -15,6 +15,7 @@
 
 pub mod admit;
 mod container;
+mod controllers;
 mod credentials;
 pub mod deployment;
 pub mod logs;

@@ -1,9 +1,7 @@
 //! The ReplicaSet controller: keeps as many pods of a template as the set wants.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::StreamExt;
 use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSet;
 use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSetStatus;
 use hyades_runtime::k8s_openapi::api::core::v1::Pod;
@@ -18,14 +16,11 @@ use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
-use hyades_runtime::kube::runtime::Controller;
 use hyades_runtime::kube::runtime::controller::Action as Requeue;
-use hyades_runtime::kube::runtime::watcher;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-/// The retry delay after a failed write.
-const RETRY: Duration = Duration::from_millis(200);
+use crate::controllers;
 
 /// How many pods one reconcile creates at most: a mistyped replica count fills the space slowly and
 /// can still be corrected. Kubernetes' own controller bursts 500; child processes are dearer.
@@ -41,22 +36,7 @@ pub struct Plan {
 }
 
 pub(crate) async fn run(client: Client, stop: CancellationToken) {
-    let sets = Api::<ReplicaSet>::all(client.clone());
-    let pods = Api::<Pod>::all(client.clone());
-    Controller::new(sets, watcher::Config::default())
-        .owns(pods, watcher::Config::default())
-        .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(
-            reconcile,
-            |_, _, _| Requeue::requeue(RETRY),
-            Arc::new(client),
-        )
-        .for_each(|outcome| async move {
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "replica set is retried");
-            }
-        })
-        .await;
+    controllers::run::<ReplicaSet, Pod, _, _>(client, stop, reconcile).await;
 }
 
 async fn reconcile(set: Arc<ReplicaSet>, client: Arc<Client>) -> Result<Requeue, kube::Error> {
