@@ -250,3 +250,6 @@ fn restart_agent(context: &str) -> String {
         namespaces::AGENT
     )
 }
+
+#[cfg(test)]
+mod tests;

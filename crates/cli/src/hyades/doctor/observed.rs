@@ -139,10 +139,8 @@ pub struct BootstrapFacts {
     pub account: Read<bool>,
     /// Whether there is a bootstrap token, and when it expires if it does.
     pub token: Read<Option<Option<Timestamp>>>,
-    /// Whether the ClusterRole of new agents exists.
-    pub role: Read<bool>,
-    /// Whether it is bound to the account or to the holders of the token.
-    pub bound: Read<bool>,
+    /// What new agents need and may not do.
+    pub missing_rights: Read<Vec<String>>,
 }
 
 /// One WEC, as its hub knows it.

@@ -128,24 +128,20 @@ fn bootstrap(observed: &Observed, hub: &HubSide, init: &str) -> Vec<Line> {
         ),
     };
     lines.push(token);
-    lines.push(match (&facts.role, &facts.bound) {
-        (Err(trouble), _) | (_, Err(trouble)) => {
-            super::unreadable(Check::Rbac, of, trouble, observed)
-        }
-        (Ok(true), Ok(true)) => Line::passed(Check::Rbac, of, "new agents may ask to join"),
-        (Ok(false), _) => Line::failed(
-            Check::Rbac,
-            of,
-            "the ClusterRole open-cluster-management:bootstrap is missing: new agents may not ask",
-            init,
-        ),
-        (_, Ok(false)) => Line::failed(
-            Check::Rbac,
-            of,
-            "the ClusterRole open-cluster-management:bootstrap is bound to nobody: new agents may not ask",
-            init,
-        ),
-    });
+    lines.push(
+        match known(&facts.missing_rights, Check::Rbac, of, observed) {
+            Err(line) => line,
+            Ok(missing) if missing.is_empty() => {
+                Line::passed(Check::Rbac, of, "new agents may ask to join")
+            }
+            Ok(missing) => Line::failed(
+                Check::Rbac,
+                of,
+                format!("new agents may not {}", missing.join(", ")),
+                init,
+            ),
+        },
+    );
     lines
 }
 
@@ -174,7 +170,10 @@ fn of_wec(observed: &Observed, wec: &WecOnHub) -> Vec<Line> {
     let mut lines = vec![registration.inventory(cluster, requests)];
     let Some(cluster) = cluster else { return lines };
     if cluster.metadata.deletion_timestamp.is_some() {
-        lines.push(removal(wec));
+        lines.push(match known(&wec.works, Check::Removal, name, observed) {
+            Ok(works) => registration.removal(cluster, *works),
+            Err(line) => line,
+        });
         return lines;
     }
     lines.push(registration.request(requests, is_joined));
@@ -194,20 +193,6 @@ fn of_wec(observed: &Observed, wec: &WecOnHub) -> Vec<Line> {
     lines.extend(registration.clock(cluster));
     lines.push(registration.available(cluster));
     lines
-}
-
-fn removal(wec: &WecOnHub) -> Line {
-    match &wec.works {
-        Ok(0) => Line::skipped(Check::Removal, &wec.name, "no work is left in its mailbox"),
-        Ok(works) => Line::skipped(
-            Check::Removal,
-            &wec.name,
-            format!(
-                "{works} works are left in its mailbox; its agent takes their objects away first"
-            ),
-        ),
-        Err(trouble) => Line::skipped(Check::Removal, &wec.name, trouble.to_string()),
-    }
 }
 
 fn rbac(observed: &Observed, wec: &WecOnHub) -> Line {

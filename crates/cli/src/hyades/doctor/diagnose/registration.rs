@@ -14,6 +14,9 @@ use jiff::Timestamp;
 /// spread it a little.
 const LEASE_DURATIONS_MAX: i64 = 2;
 
+/// Seconds that a deregistration may take: an agent that is there removes its works within it.
+const REMOVAL_SECONDS_MAX: i64 = 60;
+
 /// Seconds that a signer may take after the approval: controllers retry within it.
 const SIGNING_SECONDS_MAX: i64 = 30;
 
@@ -65,22 +68,43 @@ impl Registration<'_> {
             return Line::failed(check, of, problem, fix);
         };
         if let Some(since) = &cluster.metadata.deletion_timestamp {
-            let deleting = conditions::find(&cluster.status.conditions, known::DELETING);
-            let words = deleting.map_or("", |condition| condition.message.as_str());
-            return Line::failed(
+            let since = words::relative(since.0, self.now);
+            return Line::skipped(
                 check,
                 of,
-                format!(
-                    "it is being deregistered since {}: {words}",
-                    words::relative(since.0, self.now)
-                ),
-                format!(
-                    "kubectl --context {} -n {of} delete manifestworks --all",
-                    self.its
-                ),
+                format!("it is being deregistered, since {since}"),
             );
         }
         Line::passed(check, of, "the hub has the managed cluster")
+    }
+
+    /// What holds up a deregistration.
+    pub fn removal(&self, cluster: &ManagedCluster, works: usize) -> Line {
+        let (check, of) = (Check::Removal, self.name);
+        let since = cluster.metadata.deletion_timestamp.as_ref();
+        let age = since.map_or(0, |since| self.now.as_second() - since.0.as_second());
+        if age <= REMOVAL_SECONDS_MAX {
+            return Line::passed(check, of, format!("under way, with {works} works left"));
+        }
+        let deleting = conditions::find(&cluster.status.conditions, known::DELETING);
+        let words = deleting.map_or("", |condition| condition.message.as_str());
+        match works {
+            0 => Line::failed(
+                check,
+                of,
+                format!("its mailbox holds no works, and the hub does not let it go: {words}"),
+                format!(
+                    "kubectl --context {} -n open-cluster-management-hub rollout restart deployment",
+                    self.its
+                ),
+            ),
+            works => Line::failed(
+                check,
+                of,
+                format!("{works} works are left, whose objects its agent has to take away first"),
+                &self.ask,
+            ),
+        }
     }
 
     /// The certificate signing request.

@@ -359,6 +359,22 @@ impl<'a> Wec<'a> {
         })
     }
 
+    /// Rights that are missing: an agent gets them by acceptance, a newcomer by `init`.
+    fn refused(&self, hub: &HubFromWec, trouble: &Trouble) -> Line {
+        let (its, name) = (&self.its, &self.name);
+        let (problem, fix) = match hub.identity {
+            As::Agent => (
+                "the agent may not read its own managed cluster",
+                format!("clusteradm --context {its} accept --clusters {name}"),
+            ),
+            As::Newcomer => (
+                "the hub lets new agents ask for nothing",
+                format!("clusteradm --context {its} init"),
+            ),
+        };
+        Line::failed(Check::Rbac, name, format!("{problem}: {trouble}"), fix)
+    }
+
     fn registration(&self, hub: &HubFromWec) -> Vec<Line> {
         let registration = Registration {
             name: &self.name,
@@ -372,15 +388,7 @@ impl<'a> Wec<'a> {
         let is_refused = |trouble: &Trouble| matches!(trouble, Trouble::Forbidden(_));
         let cluster = match &hub.cluster {
             Ok(cluster) => cluster.as_ref(),
-            Err(trouble) if is_refused(trouble) => {
-                // The agent's rights are what acceptance gives it, and what deregistration takes.
-                return vec![Line::failed(
-                    Check::Rbac,
-                    of,
-                    format!("the agent may not read its own managed cluster: {trouble}"),
-                    format!("clusteradm --context {} accept --clusters {of}", self.its),
-                )];
-            }
+            Err(trouble) if is_refused(trouble) => return vec![self.refused(hub, trouble)],
             Err(trouble) => {
                 return vec![super::unreadable(
                     Check::Inventory,

@@ -21,6 +21,9 @@ use hyades_api::names::apps;
 use hyades_api::names::labels;
 use hyades_api::names::namespaces;
 use hyades_api::work::ManifestWork;
+use hyades_runtime::k8s_openapi::api::authorization::v1::ResourceAttributes;
+use hyades_runtime::k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use hyades_runtime::k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
@@ -34,6 +37,7 @@ use hyades_runtime::kube::Client;
 use hyades_runtime::kube::Resource;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::ListParams;
+use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -46,6 +50,9 @@ const WECS_MAX: usize = 50;
 /// Most inventory objects and requests that are listed to choose among: what one answer should
 /// hold of a fleet of any size.
 const LIST_MAX: u32 = 500;
+
+/// The group of the accounts that the bootstrap account is one of.
+const ACCOUNTS_GROUP: &str = "system:serviceaccounts:open-cluster-management";
 
 /// WECs looked at at a time.
 const AT_A_TIME: usize = 4;
@@ -91,9 +98,7 @@ async fn cluster_info(client: &Client) -> Read<Option<String>> {
 async fn bootstrap(client: &Client) -> BootstrapFacts {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespaces::OPERATOR);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespaces::KUBE_SYSTEM);
-    let roles: Api<ClusterRole> = Api::all(client.clone());
-    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
-    let (account, token, role, of_account, of_token) = tokio::join!(
+    let (account, token) = tokio::join!(
         ask(
             "the bootstrap account",
             accounts.get_opt(names::BOOTSTRAP_SERVICE_ACCOUNT)
@@ -102,29 +107,53 @@ async fn bootstrap(client: &Client) -> BootstrapFacts {
             "the bootstrap token",
             secrets.get_opt(names::BOOTSTRAP_TOKEN_SECRET)
         ),
-        ask(
-            "the bootstrap role",
-            roles.get_opt(names::BOOTSTRAP_CLUSTER_ROLE)
-        ),
-        ask(
-            "the bootstrap account's binding",
-            bindings.get_opt(names::BOOTSTRAP_CLUSTER_ROLE_BINDING)
-        ),
-        ask(
-            "the bootstrap token's binding",
-            bindings.get_opt(names::BOOTSTRAP_TOKEN_CLUSTER_ROLE_BINDING)
-        ),
     );
-    let is_bound = |binding: &Option<ClusterRoleBinding>| {
-        let subjects = binding.as_ref().and_then(|found| found.subjects.as_ref());
-        subjects.is_some_and(|subjects| !subjects.is_empty())
+    let account = account.map(|found| found.is_some());
+    let newcomer = match account {
+        Ok(false) => (names::BOOTSTRAP_TOKEN_USER, names::BOOTSTRAP_TOKEN_GROUP),
+        _ => (names::BOOTSTRAP_SERVICE_ACCOUNT_USER, ACCOUNTS_GROUP),
     };
     BootstrapFacts {
-        account: account.map(|found| found.is_some()),
+        account,
         token: token.map(|found| found.map(|secret| expiration(&secret))),
-        role: role.map(|found| found.is_some()),
-        bound: of_account.and_then(|account| Ok(is_bound(&account) || is_bound(&of_token?))),
+        missing_rights: missing_rights(client, newcomer).await,
     }
+}
+
+/// What a new agent may not do, of what it has to; asked of the hub's own authoriser.
+async fn missing_rights(client: &Client, (user, group): (&str, &str)) -> Read<Vec<String>> {
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    let mut missing = Vec::new();
+    for (api_group, resource, verb) in [
+        (names::CLUSTER_GROUP, "managedclusters", "create"),
+        (
+            "certificates.k8s.io",
+            "certificatesigningrequests",
+            "create",
+        ),
+        ("certificates.k8s.io", "certificatesigningrequests", "get"),
+    ] {
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(user.to_owned()),
+                groups: Some(vec![group.to_owned(), "system:authenticated".to_owned()]),
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some(api_group.to_owned()),
+                    resource: Some(resource.to_owned()),
+                    verb: Some(verb.to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let what = format!("the right to {verb} {resource}");
+        let answer = ask(&what, api.create(&PostParams::default(), &review)).await?;
+        if !answer.status.is_some_and(|status| status.allowed) {
+            missing.push(format!("{verb} {resource}"));
+        }
+    }
+    Ok(missing)
 }
 
 /// When a bootstrap token expires; nothing if never.

@@ -1,0 +1,420 @@
+//! Failures that served spaces do not produce, each made by changing one thing about a healthy
+//! registration.
+
+use super::diagnose;
+use crate::hyades::doctor::line;
+use crate::hyades::doctor::line::Line;
+use crate::hyades::doctor::observed::*;
+use crate::target::KnownContext;
+use expect_test::Expect;
+use expect_test::expect;
+use hyades_api::cluster::ManagedCluster;
+use hyades_api::operator::Klusterlet;
+use hyades_runtime::Trouble;
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use serde_json::json;
+use std::time::Duration;
+
+const ITS_URL: &str = "https://hub.example:6443";
+const WEC_URL: &str = "https://wec.example:6443";
+
+fn now() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().expect("a time")
+}
+
+fn ago(seconds: i64) -> Timestamp {
+    now() - SignedDuration::from_secs(seconds)
+}
+
+fn reach(url: &str) -> Reach {
+    Reach {
+        url: url.to_owned(),
+        addresses: Tried::Done(vec!["10.0.0.1".parse().expect("an address")]),
+        connected: Tried::Done(Duration::from_millis(1)),
+        chain: Tried::Done(Chain {
+            subject: "hub".to_owned(),
+            not_before: ago(3600),
+            not_after: ago(-365 * 24 * 3600),
+            names: vec!["hub.example".to_owned()],
+            trust: Some(Ok(())),
+        }),
+        answer: Tried::Done(Answer {
+            version: Ok("v1.36.0".to_owned()),
+            ahead_seconds: Some(0),
+        }),
+    }
+}
+
+fn pods(namespace: &'static str, name: &str) -> Pods {
+    Pods {
+        namespace,
+        deployments: Ok(vec![name.to_owned()]),
+        pods: Ok(vec![PodFacts {
+            name: format!("{name}-1"),
+            is_ready: true,
+            state: "Running".to_owned(),
+            last_error: None,
+        }]),
+    }
+}
+
+fn condition(type_: &str, status: &str, message: &str) -> serde_json::Value {
+    json!({
+        "type": type_, "status": status, "reason": "R", "message": message,
+        "lastTransitionTime": "2026-11-24T11:00:00Z",
+    })
+}
+
+fn cluster(accepted: bool, conditions: &[serde_json::Value]) -> ManagedCluster {
+    serde_json::from_value(json!({
+        "metadata": {"name": "cluster1"},
+        "spec": {"hubAcceptsClient": accepted},
+        "status": {"conditions": conditions},
+    }))
+    .expect("a managed cluster")
+}
+
+fn healthy_cluster() -> ManagedCluster {
+    cluster(
+        true,
+        &[
+            condition("HubAcceptedManagedCluster", "True", ""),
+            condition("ManagedClusterJoined", "True", ""),
+            condition("ManagedClusterConditionAvailable", "True", ""),
+        ],
+    )
+}
+
+fn request(state: RequestState, requester: &str) -> Request {
+    Request {
+        name: "cluster1-abcde".to_owned(),
+        requester: Some(requester.to_owned()),
+        created: Some(ago(300)),
+        state,
+    }
+}
+
+const AGENT: &str = "system:open-cluster-management:cluster1:a";
+
+fn wec_on_hub() -> WecOnHub {
+    WecOnHub {
+        name: "cluster1".to_owned(),
+        cluster: Ok(Some(healthy_cluster())),
+        requests: Ok(vec![request(RequestState::Issued, AGENT)]),
+        owner: Some(AGENT.to_owned()),
+        missing: Ok(vec![]),
+        lease: Ok(Some(Some(ago(20)))),
+        works: Ok(0),
+    }
+}
+
+fn hub_side(wec: WecOnHub) -> Observed {
+    let hub = HubSide {
+        operator: pods("open-cluster-management", "cluster-manager"),
+        controllers: pods("open-cluster-management-hub", "hub"),
+        cluster_info: Ok(Some(ITS_URL.to_owned())),
+        bootstrap: BootstrapFacts {
+            account: Ok(true),
+            token: Ok(None),
+            missing_rights: Ok(vec![]),
+        },
+        wecs: Ok(vec![wec]),
+        wecs_left_out: 0,
+    };
+    Observed {
+        now: now(),
+        context: "its1".to_owned(),
+        contexts: contexts(),
+        own: reach(ITS_URL),
+        hub: Ok(Some(hub)),
+        wec: Ok(None),
+    }
+}
+
+fn contexts() -> Vec<KnownContext> {
+    let context = |name: &str, server: &str| KnownContext {
+        name: name.to_owned(),
+        server: server.to_owned(),
+    };
+    vec![context("its1", ITS_URL), context("cluster1", WEC_URL)]
+}
+
+fn wec_side() -> WecSide {
+    let klusterlet = json!({
+        "metadata": {"name": "klusterlet"}, "spec": {"clusterName": "cluster1"},
+    });
+    let klusterlet: Klusterlet = serde_json::from_value(klusterlet).expect("a Klusterlet");
+    WecSide {
+        has_definition: true,
+        klusterlet: Ok(Some(klusterlet)),
+        is_served_by_host: false,
+        operator: pods("open-cluster-management", "klusterlet"),
+        agent: pods("open-cluster-management-agent", "klusterlet-agent"),
+        last_warning: None,
+        bootstrap: Ok(Some(Ok(Endpoint {
+            server: ITS_URL.to_owned(),
+            token: Some(TokenFacts::Account {
+                subject: "system:serviceaccount:a:b".to_owned(),
+                issued: Some(ago(600)),
+                expires: Some(ago(-3000)),
+            }),
+        }))),
+        own: Ok(None),
+        stuck_works: Ok(vec![]),
+        hub: Some(HubFromWec {
+            reach: reach(ITS_URL),
+            identity: As::Newcomer,
+            is_its: Ok(true),
+            cluster: Ok(Some(healthy_cluster())),
+            requests: Ok(vec![request(RequestState::Issued, AGENT)]),
+            lease: None,
+            token_answer: Some(Ok(())),
+        }),
+    }
+}
+
+fn on_wec(wec: WecSide) -> Observed {
+    Observed {
+        now: now(),
+        context: "cluster1".to_owned(),
+        contexts: contexts(),
+        own: reach(WEC_URL),
+        hub: Ok(None),
+        wec: Ok(Some(wec)),
+    }
+}
+
+fn hub_of(wec: &mut WecSide) -> &mut HubFromWec {
+    wec.hub.as_mut().expect("a hub")
+}
+
+/// Compares the failed lines.
+fn check(observed: &Observed, expected: Expect) {
+    let lines = diagnose(observed);
+    let failed: Vec<Line> = lines.into_iter().filter(Line::is_failed).collect();
+    expected.assert_eq(&line::text(&failed));
+}
+
+#[test]
+fn a_healthy_registration_fails_nowhere() {
+    check(&hub_side(wec_on_hub()), expect![""]);
+    check(&on_wec(wec_side()), expect![""]);
+}
+
+/// clusteradm#106: Kubernetes 1.14.
+#[test]
+fn clusteradm_106_a_kubernetes_too_old() {
+    let mut observed = on_wec(wec_side());
+    observed.own.answer = Tried::Done(Answer {
+        version: Ok("v1.14.8".to_owned()),
+        ahead_seconds: Some(0),
+    });
+    check(
+        &observed,
+        expect![[r#"
+        failed  cluster1  version  Kubernetes v1.14.8 is older than 1.19, the first with all APIs that are used
+                                   fix: kubeadm upgrade apply <version>
+    "#]],
+    );
+}
+
+/// clusteradm#120 on kind: a loopback URL means the pod itself.
+#[test]
+fn clusteradm_120_a_loopback_url_on_kind() {
+    let mut wec = wec_side();
+    hub_of(&mut wec).reach.url = "https://127.0.0.1:34567".to_owned();
+    let loopback = "127.0.0.1".parse().expect("an address");
+    hub_of(&mut wec).reach.addresses = Tried::Done(vec![loopback]);
+    check(
+        &on_wec(wec.clone()),
+        expect![[r#"
+        failed  its hub  dns  the agent was given https://127.0.0.1:34567, which inside its pod means the pod itself
+                              fix: clusteradm --context cluster1 join --cluster-name cluster1 --hub-apiserver <hub-url> --hub-token "$(clusteradm --context <its-context> get token | sed -n s/^token=//p)" --force-internal-endpoint-lookup
+    "#]],
+    );
+    wec.is_served_by_host = true;
+    check(&on_wec(wec), expect![""]);
+}
+
+#[test]
+fn certificates_out_of_date_and_wrong_clocks_are_told_apart() {
+    let mut observed = hub_side(wec_on_hub());
+    if let Tried::Done(chain) = &mut observed.own.chain {
+        chain.not_after = ago(7200);
+    }
+    check(
+        &observed,
+        expect![[r#"
+        failed  its1  tls  the certificate of hub expired at 2026-11-24T10:00:00Z, 2 h ago
+                           fix: kubeadm certs renew apiserver
+    "#]],
+    );
+    let mut observed = hub_side(wec_on_hub());
+    if let Tried::Done(answer) = &mut observed.own.answer {
+        answer.ahead_seconds = Some(-7200);
+    }
+    check(
+        &observed,
+        expect![[r#"
+        failed  its1  clock  the server's clock is 2 h behind this machine's; tokens and certificates are judged by clocks
+                             fix: sudo timedatectl set-ntp true
+    "#]],
+    );
+}
+
+#[test]
+fn an_expired_token_matters_until_the_agent_has_a_certificate() {
+    let mut wec = wec_side();
+    wec.bootstrap = Ok(Some(Ok(Endpoint {
+        server: ITS_URL.to_owned(),
+        token: Some(TokenFacts::Account {
+            subject: "system:serviceaccount:a:b".to_owned(),
+            issued: Some(ago(7200)),
+            expires: Some(ago(3600)),
+        }),
+    })));
+    check(
+        &on_wec(wec.clone()),
+        expect![[r#"
+        failed  cluster1  token  the token of system:serviceaccount:a:b, issued 2 h ago, expired 60 min ago
+                                 fix: clusteradm --context cluster1 join --cluster-name cluster1 --hub-apiserver https://hub.example:6443 --hub-token "$(clusteradm --context its1 get token | sed -n s/^token=//p)"
+    "#]],
+    );
+    let own = OwnFacts {
+        cluster: "cluster1".to_owned(),
+        server: ITS_URL.to_owned(),
+        common_name: AGENT.to_owned(),
+        not_before: ago(60),
+        not_after: ago(-3600),
+    };
+    wec.own = Ok(Some(Ok(own.clone())));
+    hub_of(&mut wec).identity = As::Agent;
+    check(&on_wec(wec.clone()), expect![""]);
+    wec.own = Ok(Some(Ok(OwnFacts {
+        not_after: ago(1),
+        ..own
+    })));
+    let lines = diagnose(&on_wec(wec));
+    assert!(line::text(&lines).contains("expired 1 s ago"));
+}
+
+#[test]
+fn requests_fail_by_what_became_of_them() {
+    let hub = |state: RequestState, requester: &str| {
+        let mut wec = wec_on_hub();
+        wec.requests = Ok(vec![request(state, requester)]);
+        hub_side(wec)
+    };
+    let other = "system:open-cluster-management:cluster1:b";
+    check(
+        &hub(RequestState::Approved, AGENT),
+        expect![[r#"
+        failed  cluster1  csr  cluster1-abcde is approved, and no signer has signed it within 5 min
+                               fix: kubectl --context its1 -n kube-system get pods -l component=kube-controller-manager
+    "#]],
+    );
+    check(
+        &hub(RequestState::Denied("No: not you".to_owned()), AGENT),
+        expect![[r#"
+            failed  cluster1  csr  cluster1-abcde was denied: No: not you
+                                   fix: kubectl --context its1 delete csr cluster1-abcde
+        "#]],
+    );
+    check(
+        &hub(RequestState::Denied("taken".to_owned()), other),
+        expect![[r#"
+            failed  cluster1  csr  cluster1-abcde was denied: taken
+                                   fix: kubectl --context its1 delete managedcluster cluster1
+        "#]],
+    );
+    check(
+        &hub(RequestState::Pending, other),
+        expect![[r#"
+        failed  cluster1  csr  cluster1-abcde is pending: it asks for system:open-cluster-management:cluster1:b, and the name belongs to system:open-cluster-management:cluster1:a
+                               fix: kubectl --context its1 delete managedcluster cluster1
+    "#]],
+    );
+    check(
+        &hub(RequestState::Failed("no signer".to_owned()), AGENT),
+        expect![[r#"
+            failed  cluster1  csr  the signer failed with cluster1-abcde: no signer
+                                   fix: kubectl --context its1 delete csr cluster1-abcde
+        "#]],
+    );
+    let mut wec = wec_on_hub();
+    wec.owner = None;
+    wec.requests = Ok(vec![
+        request(RequestState::Pending, AGENT),
+        request(RequestState::Pending, other),
+    ]);
+    check(
+        &hub_side(wec),
+        expect![[r#"
+        failed  cluster1  csr  requests of different agents are pending: system:open-cluster-management:cluster1:a, system:open-cluster-management:cluster1:b
+                               fix: clusteradm --context its1 accept --clusters cluster1 --requesters <common-name>
+    "#]],
+    );
+}
+
+#[test]
+fn a_hub_that_did_not_make_its_objects_is_told() {
+    let mut wec = wec_on_hub();
+    wec.missing = Ok(vec!["RoleBinding x".to_owned()]);
+    wec.lease = Ok(None);
+    let mut observed = hub_side(wec);
+    if let Ok(Some(hub)) = &mut observed.hub {
+        hub.controllers.pods = Ok(vec![PodFacts {
+            name: "hub-1".to_owned(),
+            state: "Running (CrashLoopBackOff: back-off 10 s)".to_owned(),
+            last_error: Some("ERROR hub: no door".to_owned()),
+            ..PodFacts::default()
+        }]);
+        hub.cluster_info = Ok(None);
+        hub.bootstrap.account = Ok(false);
+        hub.bootstrap.missing_rights = Err(Trouble::Forbidden("not you".to_owned()));
+    }
+    check(
+        &observed,
+        expect![[r#"
+        failed  its1      hub           hub-1 is Running (CrashLoopBackOff: back-off 10 s); last error in its log: ERROR hub: no door
+                                        fix: kubectl --context its1 -n open-cluster-management-hub rollout restart deployment
+        failed  its1      cluster-info  the ConfigMap kube-public/cluster-info is missing or cannot be read: agents that join learn no authority, and find the server's certificate signed by nobody they know
+                                        fix: clusteradm --context its1 init
+        failed  its1      bootstrap     there is neither an account nor a token for new agents
+                                        fix: clusteradm --context its1 init
+        failed  its1      rbac          it could not be read: the server refuses the right, 403 (not you)
+                                        fix: kubectl --context its1 auth whoami
+        failed  cluster1  rbac          missing: RoleBinding x; the hub makes them, and did not
+                                        fix: kubectl --context its1 -n open-cluster-management-hub rollout restart deployment
+        failed  cluster1  lease         the mailbox has no lease
+                                        fix: clusteradm --context its1 accept --clusters cluster1
+    "#]],
+    );
+}
+
+#[test]
+fn a_denied_wec_and_one_on_its_way_out_are_told() {
+    let mut wec = wec_on_hub();
+    wec.cluster = Ok(Some(cluster(false, &[])));
+    check(
+        &hub_side(wec),
+        expect![[r#"
+        failed  cluster1  acceptance  the hub does not accept it
+                                      fix: clusteradm --context its1 accept --clusters cluster1
+    "#]],
+    );
+    let mut leaving = healthy_cluster();
+    let time = "2026-11-24T11:50:00Z";
+    leaving.metadata.deletion_timestamp = serde_json::from_value(json!(time)).expect("a time");
+    let mut wec = wec_on_hub();
+    wec.cluster = Ok(Some(leaving));
+    wec.works = Ok(3);
+    check(
+        &hub_side(wec),
+        expect![[r#"
+            failed  cluster1  removal  3 works are left, whose objects its agent has to take away first
+                                       fix: hyades doctor --context cluster1
+        "#]],
+    );
+}
