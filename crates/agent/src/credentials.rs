@@ -1,22 +1,20 @@
 //! The agent's credentials for its hub: the Secret they are kept in, whether they still hold, and
 //! the client made from them. Pure but for the making of the client.
 
+pub use crate::endpoint::EndpointError;
+pub use crate::endpoint::HubEndpoint;
+
+use crate::endpoint::difference;
+use crate::registration::certificate::Issued;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::ClusterName;
 use hyades_pki::Certificate;
-use hyades_pki::Kubeconfig;
-use hyades_pki::kubeconfig::Cluster;
-use hyades_pki::kubeconfig::Context;
-use hyades_pki::kubeconfig::NamedCluster;
-use hyades_pki::kubeconfig::NamedContext;
-use hyades_pki::kubeconfig::NamedUser;
 use hyades_pki::kubeconfig::User;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use jiff::Timestamp;
-use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Keys of the hub kubeconfig Secret, as upstream's agents and tools know them.
@@ -31,140 +29,8 @@ pub mod keys {
     pub const CERTIFICATE: &str = "tls.crt";
     /// The key, PEM.
     pub const KEY: &str = "tls.key";
-}
-
-/// Where a hub is, as a kubeconfig's current context says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HubEndpoint {
-    /// Name of the cluster entry. Compared too: another name is another hub.
-    pub entry: String,
-    /// The server, its authority and the way to it.
-    pub cluster: Cluster,
-}
-
-/// Why a kubeconfig says nothing about a hub.
-#[derive(Debug, thiserror::Error)]
-pub enum EndpointError {
-    /// The Secret has no kubeconfig.
-    #[error(
-        "Secret {secret} has no key {:?}; write the hub's kubeconfig there",
-        keys::KUBECONFIG
-    )]
-    NoKubeconfig {
-        /// Name of the Secret.
-        secret: String,
-    },
-    /// It cannot be read.
-    #[error("Secret {secret}: {reason}")]
-    Unreadable {
-        /// Name of the Secret.
-        secret: String,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-impl HubEndpoint {
-    /// The hub of the kubeconfig's current context.
-    ///
-    /// # Errors
-    ///
-    /// When there is no kubeconfig, context or server.
-    pub fn of(kubeconfig: &str, secret: &str) -> Result<Self, EndpointError> {
-        let unreadable = |reason: String| EndpointError::Unreadable {
-            secret: secret.to_owned(),
-            reason,
-        };
-        let parsed =
-            Kubeconfig::parse(kubeconfig).map_err(|error| unreadable(error.to_string()))?;
-        let context = parsed
-            .context(&parsed.current_context)
-            .map_err(|error| unreadable(error.to_string()))?;
-        let named = parsed
-            .clusters
-            .iter()
-            .find(|named| named.name == context.cluster);
-        let named = named.ok_or_else(|| {
-            unreadable(format!(
-                "the kubeconfig has no cluster {:?}",
-                context.cluster
-            ))
-        })?;
-        if named
-            .cluster
-            .server
-            .as_deref()
-            .unwrap_or_default()
-            .is_empty()
-        {
-            return Err(unreadable(format!(
-                "cluster {:?} has no server",
-                named.name
-            )));
-        }
-        Ok(Self {
-            entry: named.name.clone(),
-            cluster: named.cluster.clone(),
-        })
-    }
-
-    /// URL of the hub's API server, exactly as written.
-    pub fn server(&self) -> &str {
-        self.cluster.server.as_deref().unwrap_or_default()
-    }
-
-    /// The kubeconfig for the agent's own identity: the same hub, and `user` to present.
-    fn kubeconfig(&self, user: User) -> Kubeconfig {
-        let mut cluster = self.cluster.clone();
-        cluster.other.remove("insecure-skip-tls-verify");
-        Kubeconfig {
-            clusters: vec![NamedCluster {
-                name: self.entry.clone(),
-                cluster,
-            }],
-            contexts: vec![NamedContext {
-                name: "default-context".to_owned(),
-                context: Context {
-                    cluster: self.entry.clone(),
-                    user: "default-auth".to_owned(),
-                    namespace: Some("configuration".to_owned()),
-                    ..Context::default()
-                },
-            }],
-            current_context: "default-context".to_owned(),
-            users: vec![NamedUser {
-                name: "default-auth".to_owned(),
-                user,
-            }],
-            ..Kubeconfig::empty()
-        }
-    }
-
-    /// A kubeconfig for the same server with another user.
-    ///
-    /// # Errors
-    ///
-    /// Those of writing YAML.
-    pub fn kubeconfig_of(&self, user: User) -> Result<String, hyades_pki::KubeconfigError> {
-        self.kubeconfig(user).to_yaml()
-    }
-
-    /// The kubeconfig as kept in the Secret: certificate and key are files beside it.
-    ///
-    /// # Errors
-    ///
-    /// Those of writing YAML.
-    pub fn stored_kubeconfig(&self) -> Result<String, hyades_pki::KubeconfigError> {
-        let other = BTreeMap::from([
-            ("client-certificate".to_owned(), json!(keys::CERTIFICATE)),
-            ("client-key".to_owned(), json!(keys::KEY)),
-        ]);
-        self.kubeconfig(User {
-            other,
-            ..User::default()
-        })
-        .to_yaml()
-    }
+    /// Only after the hub has moved: which endpoint the bootstrap kubeconfig named when it did.
+    pub const MOVED_FROM: &str = "hyades.io.moved-from";
 }
 
 /// Text under a key of a Secret; nothing if absent or not text.
@@ -174,7 +40,7 @@ pub fn text<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
 }
 
 /// Who the agent is and how it proves so.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Credentials {
     /// The hub they are for.
     pub endpoint: HubEndpoint,
@@ -182,6 +48,19 @@ pub struct Credentials {
     pub certificate_pem: String,
     /// Its key, PEM.
     pub key_pem: String,
+    /// Fingerprint of the endpoint in the bootstrap kubeconfig, if the hub has moved away from it
+    /// and said so itself. That endpoint then counts as this hub.
+    pub moved_from: Option<String>,
+}
+
+/// Without the key, so that no log can have it.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Credentials")
+            .field("server", &self.endpoint.server())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Credentials {
@@ -192,6 +71,7 @@ impl Credentials {
             endpoint: HubEndpoint::of(text(secret, keys::KUBECONFIG)?, name).ok()?,
             certificate_pem: text(secret, keys::CERTIFICATE)?.to_owned(),
             key_pem: text(secret, keys::KEY)?.to_owned(),
+            moved_from: text(secret, keys::MOVED_FROM).map(str::to_owned),
         })
     }
 
@@ -206,7 +86,7 @@ impl Credentials {
             client_key_data: Some(STANDARD.encode(&self.key_pem)),
             ..User::default()
         };
-        self.endpoint.kubeconfig(user).to_yaml()
+        self.endpoint.kubeconfig_of(user)
     }
 
     /// The Secret's data for these credentials.
@@ -220,7 +100,9 @@ impl Credentials {
         cluster: &ClusterName,
     ) -> Result<BTreeMap<String, ByteString>, hyades_pki::KubeconfigError> {
         let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
-        Ok(BTreeMap::from([
+        let moved_from = self.moved_from.as_deref();
+        let moved_from = moved_from.map(|from| (keys::MOVED_FROM.to_owned(), bytes(from)));
+        Ok([
             (
                 keys::KUBECONFIG.to_owned(),
                 bytes(&self.endpoint.stored_kubeconfig()?),
@@ -229,7 +111,30 @@ impl Credentials {
             (keys::AGENT_NAME.to_owned(), bytes(identity.agent())),
             (keys::CERTIFICATE.to_owned(), bytes(&self.certificate_pem)),
             (keys::KEY.to_owned(), bytes(&self.key_pem)),
-        ]))
+        ]
+        .into_iter()
+        .chain(moved_from)
+        .collect())
+    }
+
+    /// How their hub differs from the one at `endpoint`; nothing if it is the same hub.
+    pub(crate) fn difference(&self, endpoint: &HubEndpoint) -> Option<String> {
+        let has_moved = self.moved_from.as_ref() == Some(&endpoint.fingerprint());
+        difference(&self.endpoint, endpoint).filter(|_| !has_moved)
+    }
+
+    /// The same with another key and certificate.
+    pub(crate) fn renewed(&self, issued: Issued) -> Self {
+        Self {
+            certificate_pem: issued.certificate_pem,
+            key_pem: issued.key_pem,
+            ..self.clone()
+        }
+    }
+
+    /// When the certificate ends; nothing if it cannot be read.
+    pub fn expires(&self) -> Option<Timestamp> {
+        renew_at(&self.certificate_pem, 0.0)
     }
 }
 
@@ -256,6 +161,9 @@ pub enum Invalid {
     /// The certificate has run out.
     #[error("the certificate expired at {0}")]
     Expired(Timestamp),
+    /// The hub does not know the certificate.
+    #[error("the hub refuses the certificate (401), as one restored from elsewhere does")]
+    Refused,
 }
 
 /// Whether the credentials in the Secret serve `identity` at the hub that the bootstrap
@@ -267,7 +175,7 @@ pub fn validate(
     now: Timestamp,
 ) -> Result<(), Invalid> {
     let credentials = credentials.ok_or(Invalid::Missing)?;
-    let other = bootstrap.and_then(|bootstrap| difference(&credentials.endpoint, bootstrap));
+    let other = bootstrap.and_then(|bootstrap| credentials.difference(bootstrap));
     if let Some(other) = other {
         return Err(Invalid::OtherHub(other));
     }
@@ -290,32 +198,6 @@ pub fn validate(
     })
 }
 
-/// How two endpoints differ in what makes a hub: entry name, server, authority, proxy.
-fn difference(current: &HubEndpoint, wanted: &HubEndpoint) -> Option<String> {
-    let proxy = |endpoint: &HubEndpoint| endpoint.cluster.other.get("proxy-url").cloned();
-    let file =
-        |endpoint: &HubEndpoint| endpoint.cluster.other.get("certificate-authority").cloned();
-    if current.server() != wanted.server() {
-        return Some(format!(
-            "server {}, not {}",
-            wanted.server(),
-            current.server()
-        ));
-    }
-    if current.entry != wanted.entry {
-        return Some(format!(
-            "cluster entry {:?}, not {:?}",
-            wanted.entry, current.entry
-        ));
-    }
-    if current.cluster.certificate_authority_data != wanted.cluster.certificate_authority_data
-        || file(current) != file(wanted)
-    {
-        return Some("another certificate authority".to_owned());
-    }
-    (proxy(current) != proxy(wanted)).then(|| "another proxy".to_owned())
-}
-
 /// The time for renewal of a chain: when this share of its life remains. Life is from the latest
 /// start to the earliest end. Nothing for an empty or unreadable chain.
 pub fn renew_at(certificate_pem: &str, remaining_share: f64) -> Option<Timestamp> {
@@ -332,8 +214,9 @@ pub(crate) mod tests {
     use super::*;
     use hyades_pki::Authority;
     use hyades_pki::Validity;
+    use hyades_pki::kubeconfig::Cluster;
 
-    const LIFE_SECONDS: i64 = 1000;
+    pub(crate) const LIFE_SECONDS: i64 = 1000;
 
     pub(crate) fn identity() -> AgentIdentity {
         AgentIdentity::new("cluster1".parse().expect("a name"), "agent1").expect("an identity")
@@ -354,11 +237,11 @@ pub(crate) mod tests {
         Timestamp::from_second(1_800_000_000).expect("a time")
     }
 
-    fn after(seconds: i64) -> Timestamp {
+    pub(crate) fn after(seconds: i64) -> Timestamp {
         Timestamp::from_second(start().as_second() + seconds).expect("a time")
     }
 
-    fn credentials(common_name: &str) -> Credentials {
+    pub(crate) fn credentials(common_name: &str) -> Credentials {
         let authority = Authority::new("ca", Validity::starting(start(), 10 * LIFE_SECONDS))
             .expect("an authority");
         let (certificate, key) = authority
@@ -375,6 +258,7 @@ pub(crate) mod tests {
             endpoint: endpoint("https://hub", "hub"),
             certificate_pem: certificate.to_pem(),
             key_pem: key.to_ec_pem(),
+            moved_from: None,
         }
     }
 
@@ -415,6 +299,40 @@ pub(crate) mod tests {
             check(Some(&broken), &hub, 10),
             Err(Invalid::Unreadable(_)) | Err(Invalid::OtherIdentity { .. })
         ));
+    }
+
+    #[test]
+    fn a_hub_that_has_moved_is_still_the_one_of_the_bootstrap_kubeconfig() {
+        let former = endpoint("https://hub", "hub");
+        let moved = Credentials {
+            endpoint: endpoint("https://new", "hub"),
+            moved_from: Some(former.fingerprint()),
+            ..credentials(&identity().common_name())
+        };
+        let check = |bootstrap: &HubEndpoint| {
+            validate(Some(&moved), Some(bootstrap), &identity(), after(10))
+        };
+        assert_eq!(check(&former), Ok(()));
+        let third = endpoint("https://third", "hub");
+        assert!(matches!(check(&third), Err(Invalid::OtherHub(_))));
+        let data = moved
+            .secret_data(&identity(), &identity().cluster)
+            .expect("data");
+        let secret = Secret {
+            data: Some(data),
+            ..Secret::default()
+        };
+        assert_eq!(Credentials::read(&secret), Some(moved));
+    }
+
+    #[test]
+    fn no_key_is_ever_shown() {
+        let credentials = credentials(&identity().common_name());
+        let shown = format!("{credentials:?}");
+        assert!(
+            !shown.contains("KEY") && shown.contains("https://hub"),
+            "{shown}"
+        );
     }
 
     #[test]

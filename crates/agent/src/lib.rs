@@ -17,11 +17,13 @@
 pub mod clock;
 pub mod credentials;
 pub(crate) mod deployment;
+pub mod endpoint;
 pub mod error;
 pub mod install;
 pub mod operator;
 pub mod options;
 pub mod registration;
+pub(crate) mod review;
 pub mod secrets;
 pub mod session;
 pub mod singleton;

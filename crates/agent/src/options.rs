@@ -97,6 +97,11 @@ pub struct RegistrationOptions {
     #[arg(long, default_value_t = 600)]
     pub hub_connection_timeout_seconds: u32,
 
+    /// How often the agent reads what the hub publishes of its own address and authorities; up to
+    /// a quarter longer at random.
+    #[arg(long, default_value = "10m", value_parser = parse_duration)]
+    pub hub_info_period: Duration,
+
     /// How often the status of the cluster is reported anew.
     #[arg(long, default_value = "1m", value_parser = parse_duration)]
     pub cluster_healthcheck_period: Duration,

@@ -134,6 +134,10 @@ pub mod annotations {
     pub const JOINED_BY_RULE: &str = "hyades.io/joined-by-rule";
     /// On an inventory object: by whom or by what it was accepted, for the Event that tells.
     pub const ACCEPTED_BY: &str = "hyades.io/accepted-by";
+    /// On an agent's hub Secret: the address that its hub published when the agent last followed it.
+    pub const PUBLISHED_SERVER: &str = "hyades.io/published-server";
+    /// On an agent's hub Secret: SHA-256 of the authorities that its hub published then.
+    pub const PUBLISHED_AUTHORITY: &str = "hyades.io/published-authority-sha256";
 }
 
 /// Finalizers.
@@ -226,6 +230,17 @@ pub const DEFAULT_CLUSTER_SET: &str = "default";
 pub const GLOBAL_CLUSTER_SET: &str = "global";
 /// The signer of agents' certificates.
 pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
+/// Prefix of the user that a space knows the holder of an expired client certificate as; the
+/// certificate's common name follows.
+pub const EXPIRED_USER_PREFIX: &str = "hyades.io:expired:";
+/// The only group of such a user.
+pub const EXPIRED_GROUP: &str = "hyades.io:expired-certificates";
+/// Extra of such a user: when the certificate ended.
+pub const EXPIRED_AT_EXTRA: &str = "hyades.io/certificate-expired-at";
+/// Extra of such a user: SHA-256 of the certificate's public key, in hexadecimal.
+pub const EXPIRED_KEY_EXTRA: &str = "hyades.io/certificate-key-sha256";
+/// The role on the hub of such users: to ask for a certificate, and to look at the request.
+pub const RECOVERY_CLUSTER_ROLE: &str = "open-cluster-management:managedcluster:recovery";
 
 /// The mailbox of a WEC: the namespace in the ITS named like it.
 pub fn mailbox(cluster: &ClusterName) -> &str {

@@ -3,25 +3,22 @@
 use crate::credentials;
 use crate::credentials::Credentials;
 use crate::credentials::keys;
+use crate::review;
+use crate::review::Right;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::Status;
 use hyades_api::conditions::klusterlet as known;
 use hyades_api::identity::ClusterName;
 use hyades_api::names;
 use hyades_api::names::labels;
-use hyades_runtime::Trouble;
 use hyades_runtime::client;
 use hyades_runtime::component;
-use hyades_runtime::k8s_openapi::api::authorization::v1::ResourceAttributes;
-use hyades_runtime::k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
-use hyades_runtime::k8s_openapi::api::authorization::v1::SelfSubjectAccessReviewSpec;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::ListParams;
-use hyades_runtime::kube::api::PostParams;
 use std::sync::Arc;
 
 /// How one of the two Secrets fares. `reason` is upstream's word for it.
@@ -70,9 +67,6 @@ pub fn statement(hub: &Finding, bootstrap: Option<&Finding>) -> Statement {
         _ => degraded(Status::False, hub.reason.to_owned(), hub.message.clone()),
     }
 }
-
-/// A right to ask for: group, resource with its subresource, namespace, name, verbs.
-type Right<'a> = (&'a str, &'a str, &'a str, &'a str, &'a [&'a str]);
 
 /// Tests the agent's own credentials.
 pub async fn test_hub(secret: Option<&Secret>) -> Finding {
@@ -216,23 +210,7 @@ async fn test_bootstrap(name: &str, secret: Option<&Secret>, cluster: &str) -> F
             format!("Secret {name} has no kubeconfig: join again"),
         );
     };
-    let rights: [Right<'_>; 2] = [
-        (
-            names::CLUSTER_GROUP,
-            "managedclusters",
-            "",
-            "",
-            &["create", "get"],
-        ),
-        (
-            "certificates.k8s.io",
-            "certificatesigningrequests",
-            "",
-            "",
-            &["create", "get", "list", "watch"],
-        ),
-    ];
-    match review(kubeconfig, name, &rights).await {
+    match review(kubeconfig, name, &review::BOOTSTRAP_RIGHTS).await {
         Ok((missing, client)) if missing.is_empty() => {
             let message = match denial(&client, cluster).await {
                 Some(denial) => denial,
@@ -278,7 +256,7 @@ async fn denial(client: &Client, cluster: &str) -> Option<String> {
     ))
 }
 
-/// Asks for every right at once; returns those that are missing, in words.
+/// Asks for every right with the credentials of a kubeconfig; returns those that are missing.
 async fn review(
     kubeconfig: &str,
     secret: &str,
@@ -288,47 +266,8 @@ async fn review(
     let client = client::from_kubeconfig(kubeconfig, &origin, &component::user_agent("klusterlet"))
         .await
         .map_err(|error| error.to_string())?;
-    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let asked = rights
-        .iter()
-        .flat_map(|right| right.4.iter().map(move |verb| (*right, *verb)));
-    let answers =
-        futures::future::join_all(asked.map(|(right, verb)| ask(&api, right, verb))).await;
-    let mut missing = Vec::new();
-    for answer in answers {
-        missing.extend(answer?);
-    }
+    let missing = review::missing(&client, rights).await?;
     Ok((missing, client))
-}
-
-async fn ask(
-    api: &Api<SelfSubjectAccessReview>,
-    right: Right<'_>,
-    verb: &str,
-) -> Result<Option<String>, String> {
-    let (group, path, namespace, name, _) = right;
-    let (resource, subresource) = path.split_once('/').unwrap_or((path, ""));
-    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                group: given(group),
-                resource: given(resource),
-                subresource: given(subresource),
-                namespace: given(namespace),
-                name: given(name),
-                verb: given(verb),
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    match api.create(&PostParams::default(), &review).await {
-        Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => Ok(None),
-        Ok(_) => Ok(Some(format!("{verb} {path}"))),
-        Err(error) => Err(Trouble::of(&error).to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::bootstrap;
+use super::contact::Contact;
 use super::status;
 use crate::session::Session;
 use hyades_api::cluster::ManagedCluster;
@@ -31,7 +32,11 @@ const MENTION_EVERY: Duration = Duration::from_secs(60);
 
 /// Reads the inventory object as soon as the hub gives the right to. The bootstrap identity may
 /// watch it before, and so tells when asking is worth while.
-pub(super) async fn wait(shared: &Shared<'_>, session: &Session) -> ManagedCluster {
+pub(super) async fn wait(
+    shared: &Shared<'_>,
+    session: &Session,
+    contact: &Contact,
+) -> ManagedCluster {
     let api: Api<ManagedCluster> = Api::all(session.client.clone());
     let cluster = &session.identity.cluster;
     let (sender, mut accepted) = watch::channel(false);
@@ -40,9 +45,13 @@ pub(super) async fn wait(shared: &Shared<'_>, session: &Session) -> ManagedClust
     let mut mentioned: Option<tokio::time::Instant> = None;
     loop {
         let trouble = match api.get(cluster.as_str()).await {
-            Ok(object) => return object,
+            Ok(object) => {
+                contact.succeeded();
+                return object;
+            }
             Err(error) => Trouble::of(&error),
         };
+        contact.failed(&trouble);
         if mentioned.is_none_or(|at| at.elapsed() >= MENTION_EVERY) {
             tracing::info!("{}", waiting_for(&trouble, cluster));
             mentioned = Some(tokio::time::Instant::now());
@@ -77,7 +86,7 @@ async fn start_scout(
     shared: &Shared<'_>,
     accepted: watch::Sender<bool>,
 ) -> Option<Cache<ManagedCluster>> {
-    let kubeconfig = shared.bootstrap_kubeconfig().await?;
+    let kubeconfig = shared.in_use().candidate.as_ref()?.kubeconfig.clone();
     let client = bootstrap::client(&kubeconfig).await.ok()?;
     let config =
         watcher::Config::default().fields(&format!("metadata.name={}", shared.identity.cluster));

@@ -2,13 +2,22 @@
 
 use super::Shared;
 use super::certificate;
+use super::certificate::Asking;
+use super::certificate::Issued;
+use super::certificate::Requester;
+use super::plan::Candidate;
+use super::recovery;
 use crate::credentials::Credentials;
 use crate::credentials::HubEndpoint;
+use crate::credentials::Invalid;
+use crate::credentials::keys;
+use crate::endpoint::readdressed;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyades_api::cluster::ClientConfig;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::cluster::ManagedClusterSpec;
+use hyades_pki::Key;
 use hyades_runtime::Trouble;
 use hyades_runtime::backoff::Backoff;
 use hyades_runtime::backoff::Policy;
@@ -25,6 +34,7 @@ use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
 use serde_json::json;
 use std::collections::BTreeMap;
+use tokio::sync::Notify;
 
 /// Makes the client that presents the bootstrap credentials.
 pub(super) async fn client(kubeconfig: &str) -> Result<Client, client::ClientError> {
@@ -32,65 +42,111 @@ pub(super) async fn client(kubeconfig: &str) -> Result<Client, client::ClientErr
     client::from_kubeconfig(kubeconfig, "in the bootstrap Secret", &user_agent).await
 }
 
-/// Registers the WEC and obtains the agent's certificate. Tries until it succeeds; the caller
-/// drops it when the Secrets change.
+/// Obtains credentials: by the key of former ones if there are any, and by registering the WEC
+/// with the first credentials of `candidate`. Tries until it succeeds; the caller drops it when
+/// the Secrets change.
 pub(super) async fn run(
     shared: &Shared<'_>,
-    kubeconfig: &str,
-    endpoint: HubEndpoint,
+    candidate: Option<Candidate>,
+    former: Option<Credentials>,
+    why: &Invalid,
 ) -> Credentials {
-    let client = match client(kubeconfig).await {
-        Ok(client) => client,
-        Err(error) => {
-            shared
-                .warn(
-                    "BootstrapKubeconfigUnusable",
-                    &format!("{error}; waiting for another"),
-                )
-                .await;
-            std::future::pending().await
-        }
+    let failed_once = Notify::new();
+    let recovery = async {
+        let Some(former) = &former else {
+            return std::future::pending().await;
+        };
+        let elsewhere = candidate
+            .as_ref()
+            .filter(|_| matches!(why, Invalid::OtherHub(_)));
+        let endpoint = elsewhere.map_or(&former.endpoint, |candidate| &candidate.endpoint);
+        recovery::run(shared, former, endpoint.clone(), why, &failed_once).await
     };
-    let (credentials, ()) = tokio::join!(
-        certified(shared, &client, endpoint),
-        create_inventory_object(shared, &client),
-    );
+    let registration = async {
+        let Some(candidate) = &candidate else {
+            return std::future::pending().await;
+        };
+        if former.is_some() {
+            tokio::select! {
+                () = failed_once.notified() => {}
+                () = tokio::time::sleep(recovery::HEAD_START) => {}
+            }
+        }
+        register(shared, candidate, former.as_ref(), why).await
+    };
+    let credentials = tokio::select! {
+        credentials = recovery => credentials,
+        credentials = registration => credentials,
+    };
     // Last, since an agent with credentials never makes an inventory object again.
     save(shared, &credentials).await;
     credentials
 }
 
-async fn certified(shared: &Shared<'_>, client: &Client, endpoint: HubEndpoint) -> Credentials {
+/// Makes the inventory object and obtains a certificate, with the first credentials.
+async fn register(
+    shared: &Shared<'_>,
+    candidate: &Candidate,
+    former: Option<&Credentials>,
+    why: &Invalid,
+) -> Credentials {
+    // A hub that has moved since is met where it is now.
+    let moved = former.filter(|_| !matches!(why, Invalid::OtherHub(_)));
+    let moved = moved.filter(|former| former.moved_from.is_some());
+    let endpoint = moved.map_or(&candidate.endpoint, |former| &former.endpoint);
+    let kubeconfig = readdressed(&candidate.kubeconfig, endpoint);
+    let kubeconfig = kubeconfig.unwrap_or_else(|_| candidate.kubeconfig.clone());
+    let client = match client(&kubeconfig).await {
+        Ok(client) => client,
+        Err(error) => {
+            let message = format!("{error}; waiting for another");
+            shared.warn("BootstrapKubeconfigUnusable", &message).await;
+            std::future::pending().await
+        }
+    };
+    let credentials = Credentials {
+        endpoint: endpoint.clone(),
+        moved_from: moved.and_then(|former| former.moved_from.clone()),
+        certificate_pem: String::new(),
+        key_pem: String::new(),
+    };
+    // The former key proves to the same hub that this is the agent it knows. No other hub is
+    // shown that it is the same one.
+    let key = former.filter(|_| !matches!(why, Invalid::OtherHub(_)));
+    let key = key.and_then(|former| Key::from_pem(&former.key_pem).ok());
+    let (issued, ()) = tokio::join!(
+        certified(shared, &client, endpoint, key.as_ref()),
+        create_inventory_object(shared, &client),
+    );
+    credentials.renewed(issued)
+}
+
+async fn certified(
+    shared: &Shared<'_>,
+    client: &Client,
+    endpoint: &HubEndpoint,
+    key: Option<&Key>,
+) -> Issued {
     let mut backoff = Backoff::new(Policy::API);
     loop {
         let denied = async |message: &str| shared.warn("CertificateRequestDenied", message).await;
-        match certificate::obtain(
+        let asking = Asking {
             client,
-            &shared.identity,
-            certificate::Requester::Bootstrap,
-            shared.options,
-            denied,
-        )
-        .await
-        {
-            Ok(issued) => {
-                return Credentials {
-                    endpoint,
-                    certificate_pem: issued.certificate_pem,
-                    key_pem: issued.key_pem,
-                };
-            }
-            Err(error) => {
-                let delay = backoff.next_delay();
-                let message = format!("no certificate from {}: {error}", endpoint.server());
-                shared.warn("CertificateNotObtained", &message).await;
-                tracing::info!(
-                    "asking for a certificate again in {:.1} s",
-                    delay.as_secs_f64()
-                );
-                tokio::time::sleep(delay).await;
-            }
-        }
+            identity: &shared.identity,
+            requester: Requester::Bootstrap,
+            key: key.cloned().unwrap_or_else(Key::generate),
+            expiration_seconds: shared.options.client_cert_expiration_seconds,
+        };
+        let error = match certificate::obtain(asking, denied).await {
+            Ok(issued) => return issued,
+            Err(error) => error,
+        };
+        let delay = backoff.next_delay();
+        let message = format!("no certificate from {}: {error}", endpoint.server());
+        shared.warn("CertificateNotObtained", &message).await;
+        let seconds = delay.as_secs_f64();
+        tracing::info!("asking for a certificate again in {seconds:.1} s");
+        tokio::time::sleep(delay).await;
     }
 }
 
@@ -197,6 +253,11 @@ async fn write(shared: &Shared<'_>, data: &BTreeMap<String, ByteString>) -> kube
     match api.create(&PostParams::default(), &secret).await {
         Ok(_) => Ok(()),
         Err(error) if matches!(Trouble::of(&error), Trouble::AlreadyExists(_)) => {
+            // What credentials for a hub that had moved left behind goes with them.
+            let mut data = json!(data);
+            if data.get(keys::MOVED_FROM).is_none() {
+                data[keys::MOVED_FROM] = serde_json::Value::Null;
+            }
             let patch = Patch::Merge(json!({"data": data}));
             api.patch(shared.hub_secret, &PatchParams::default(), &patch)
                 .await

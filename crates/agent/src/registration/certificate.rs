@@ -1,6 +1,5 @@
 //! Asking the hub for a certificate: the request, its approval, and what stands in the way.
 
-use crate::options::RegistrationOptions;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use hyades_api::identity::AgentIdentity;
@@ -43,8 +42,7 @@ const DENIED_LIMIT: Duration = Duration::from_secs(3600);
 /// which load balancers cut connections.
 const WATCH_SECONDS: u32 = 240;
 
-/// A key and its certificate.
-#[derive(Debug)]
+/// A key and its certificate. Not to be shown, hence without `Debug`.
 pub struct Issued {
     /// PEM, as the hub issued it.
     pub certificate_pem: String,
@@ -178,6 +176,23 @@ pub enum Requester {
     Bootstrap,
     /// As the agent itself, with the certificate that is to be renewed.
     Agent,
+    /// As the agent itself, with a certificate that has expired. It may make a request and look at
+    /// it, and nothing else.
+    Expired,
+}
+
+/// What is asked for, of whom, and as whom.
+pub struct Asking<'a> {
+    /// Client of the hub.
+    pub client: &'a Client,
+    /// The agent that the certificate is for.
+    pub identity: &'a AgentIdentity,
+    /// Whose client it is.
+    pub requester: Requester,
+    /// The key that the certificate is for.
+    pub key: Key,
+    /// Lifetime to ask for, in seconds; 0 leaves it to the signer.
+    pub expiration_seconds: i32,
 }
 
 /// How many of `requests` count against [`REQUESTS_MAX`]: the cluster's own, not its add-ons'. At a
@@ -199,7 +214,7 @@ fn counted(
         .count()
 }
 
-/// Asks for a certificate under `client`'s identity and waits for it.
+/// Asks for a certificate and waits for it.
 ///
 /// Returns when it is issued or cannot be had. A denial is reported through `on_denied` at once
 /// and returned when the denied request is gone, or after an hour.
@@ -208,34 +223,19 @@ fn counted(
 ///
 /// All of [`CertificateError`]; trying again is right for each, with a growing delay.
 pub async fn obtain(
-    client: &Client,
-    identity: &AgentIdentity,
-    requester: Requester,
-    options: &RegistrationOptions,
+    asking: Asking<'_>,
     on_denied: impl AsyncFn(&str),
 ) -> Result<Issued, CertificateError> {
-    let api: Api<CertificateSigningRequest> = Api::all(client.clone());
-    let failed = |action| {
-        move |error| CertificateError::Hub {
-            action,
-            trouble: Trouble::of(&error),
-        }
-    };
-    let selector = format!("{}={}", labels::CLUSTER_NAME, identity.cluster);
-    let existing = api
-        .list(&ListParams::default().labels(&selector))
-        .await
-        .map_err(failed("listed the certificate requests of this cluster"))?;
-    let count = counted(identity, requester, &existing.items);
-    if count >= REQUESTS_MAX {
-        return Err(CertificateError::TooMany(count));
+    let identity = asking.identity;
+    let api: Api<CertificateSigningRequest> = Api::all(asking.client.clone());
+    if asking.requester != Requester::Expired {
+        check_quota(&api, identity, asking.requester).await?;
     }
-    let key = Key::generate();
     let useless = |name: &str, reason: String| CertificateError::Useless {
         name: name.to_owned(),
         reason,
     };
-    let body = request(identity, &key, options.client_cert_expiration_seconds)
+    let body = request(identity, &asking.key, asking.expiration_seconds)
         .map_err(|error| useless("this agent", error.to_string()))?;
     let created = api
         .create(&PostParams::default(), &body)
@@ -246,12 +246,39 @@ pub async fn obtain(
         "certificate request {name} created; waiting for its approval (on the hub: clusteradm accept --clusters {})",
         identity.cluster
     );
-    let certificate_pem = await_certificate(&api, created, on_denied).await?;
-    check(&certificate_pem, &key, identity).map_err(|reason| useless(&name, reason))?;
+    let following = match asking.requester {
+        Requester::Expired => Following::Looking,
+        Requester::Bootstrap | Requester::Agent => Following::Watching,
+    };
+    let certificate_pem = await_certificate(&api, created, following, on_denied).await?;
+    check(&certificate_pem, &asking.key, identity).map_err(|reason| useless(&name, reason))?;
     Ok(Issued {
         certificate_pem,
-        key_pem: key.to_ec_pem(),
+        key_pem: asking.key.to_ec_pem(),
     })
+}
+
+fn failed(action: &'static str) -> impl Fn(hyades_runtime::kube::Error) -> CertificateError {
+    move |error| CertificateError::Hub {
+        action,
+        trouble: Trouble::of(&error),
+    }
+}
+
+async fn check_quota(
+    api: &Api<CertificateSigningRequest>,
+    identity: &AgentIdentity,
+    requester: Requester,
+) -> Result<(), CertificateError> {
+    let selector = format!("{}={}", labels::CLUSTER_NAME, identity.cluster);
+    let existing = api
+        .list(&ListParams::default().labels(&selector))
+        .await
+        .map_err(failed("listed the certificate requests of this cluster"))?;
+    match counted(identity, requester, &existing.items) {
+        count if count >= REQUESTS_MAX => Err(CertificateError::TooMany(count)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the certificate is for this key and identity.
@@ -275,6 +302,7 @@ fn check(certificate_pem: &str, key: &Key, identity: &AgentIdentity) -> Result<(
 async fn await_certificate(
     api: &Api<CertificateSigningRequest>,
     created: CertificateSigningRequest,
+    following: Following,
     on_denied: impl AsyncFn(&str),
 ) -> Result<String, CertificateError> {
     let name = created.name_any();
@@ -282,6 +310,7 @@ async fn await_certificate(
     let mut denied = None;
     let mut current = created;
     let mut backoff = Backoff::new(Policy::API);
+    let mut looking = Backoff::new(Policy::API);
     loop {
         match progress(&current) {
             Progress::Issued(pem) => return Ok(pem),
@@ -300,7 +329,16 @@ async fn await_certificate(
             },
             None => CertificateError::Vanished(name.clone()),
         };
-        let next = tokio::time::timeout_at(deadline, next_state(api, &current)).await;
+        let state = async {
+            match following {
+                Following::Watching => next_state(api, &current).await,
+                Following::Looking => {
+                    tokio::time::sleep(looking.next_delay()).await;
+                    api.get_opt(&name).await
+                }
+            }
+        };
+        let next = tokio::time::timeout_at(deadline, state).await;
         match next {
             Err(_) if denied.is_some() => return Err(gone(denied)),
             Err(_) => return Err(CertificateError::Pending(name)),
@@ -334,6 +372,15 @@ async fn await_certificate(
     }
 }
 
+/// How a request is followed.
+#[derive(Clone, Copy, Debug)]
+enum Following {
+    /// By a watch: news come at once.
+    Watching,
+    /// By reading it again and again, where there is no right to watch.
+    Looking,
+}
+
 /// Waits for the next state of a request; nothing once it is deleted.
 async fn next_state(
     api: &Api<CertificateSigningRequest>,
@@ -357,115 +404,4 @@ async fn next_state(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequestCondition;
-    use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequestStatus;
-    use serde_json::json;
-
-    fn identity() -> AgentIdentity {
-        crate::credentials::tests::identity()
-    }
-
-    fn with_condition(kind: &str, certificate: Option<&str>) -> CertificateSigningRequest {
-        CertificateSigningRequest {
-            status: Some(CertificateSigningRequestStatus {
-                certificate: certificate.map(|pem| ByteString(pem.as_bytes().to_vec())),
-                conditions: Some(vec![CertificateSigningRequestCondition {
-                    type_: kind.to_owned(),
-                    reason: Some("NameTaken".to_owned()),
-                    message: Some("choose another".to_owned()),
-                    ..CertificateSigningRequestCondition::default()
-                }]),
-            }),
-            ..CertificateSigningRequest::default()
-        }
-    }
-
-    #[test]
-    fn a_request_is_pending_until_signed_and_denials_carry_the_hubs_words() {
-        assert_eq!(
-            progress(&CertificateSigningRequest::default()),
-            Progress::Pending
-        );
-        assert_eq!(
-            progress(&with_condition("Approved", None)),
-            Progress::Pending
-        );
-        assert_eq!(
-            progress(&with_condition("Approved", Some("PEM"))),
-            Progress::Issued("PEM".to_owned())
-        );
-        assert_eq!(
-            progress(&with_condition("Denied", None)),
-            Progress::Denied("NameTaken: choose another".to_owned())
-        );
-        assert!(matches!(
-            progress(&with_condition("Failed", None)),
-            Progress::Failed(_)
-        ));
-    }
-
-    #[test]
-    fn the_request_is_upstreams_to_the_letter() {
-        let key = Key::generate();
-        let body = request(&identity(), &key, 31_536_000).expect("a request");
-        let mut value = serde_json::to_value(&body).expect("JSON");
-        value["spec"]["request"] = json!(null);
-        assert_eq!(
-            value,
-            json!({
-                "apiVersion": "certificates.k8s.io/v1",
-                "kind": "CertificateSigningRequest",
-                "metadata": {
-                    "generateName": "cluster1-",
-                    "labels": {"open-cluster-management.io/cluster-name": "cluster1"},
-                },
-                "spec": {
-                    "request": null,
-                    "signerName": "kubernetes.io/kube-apiserver-client",
-                    "usages": ["digital signature", "key encipherment", "client auth"],
-                    "expirationSeconds": 31_536_000,
-                },
-            })
-        );
-        let parsed = CertificateRequest::parse_pem(&String::from_utf8_lossy(&body.spec.request.0))
-            .expect("PEM");
-        assert_eq!(
-            *parsed.subject(),
-            Subject::new(identity().common_name(), identity().organizations())
-        );
-        assert!(!parsed.has_sans());
-        assert_eq!(
-            request(&identity(), &key, 0)
-                .expect("a request")
-                .spec
-                .expiration_seconds,
-            None
-        );
-    }
-
-    #[test]
-    fn requests_of_add_ons_of_other_names_and_at_renewal_of_others_do_not_count() {
-        let named = |name: &str, addon: bool| {
-            let mut request = CertificateSigningRequest::default();
-            request.metadata.name = Some(name.to_owned());
-            if addon {
-                request
-                    .labels_mut()
-                    .insert(labels::ADDON_NAME.to_owned(), "a".to_owned());
-            }
-            request
-        };
-        let mut own = named("cluster1-ddddd", false);
-        own.spec.username = Some(identity().common_name());
-        let requests = [
-            named("cluster1-aaaaa", false),
-            named("cluster1-bbbbb", true),
-            named("other-ccccc", false),
-            own,
-        ];
-        assert_eq!(counted(&identity(), Requester::Bootstrap, &requests), 2);
-        assert_eq!(counted(&identity(), Requester::Agent, &requests), 1);
-    }
-}
+mod tests;

@@ -1,12 +1,18 @@
 //! The normal phase, under the agent's own identity: lease, status, rotation of the certificate.
 
+use super::Outcome;
 use super::Shared;
 use super::acceptance;
 use super::bootstrap;
 use super::certificate;
+use super::certificate::Asking;
+use super::certificate::Requester;
+use super::contact::Contact;
 use super::lease;
 use super::namespaces;
+use super::relocation;
 use super::status;
+use crate::clock::Clock;
 use crate::credentials;
 use crate::credentials::Credentials;
 use crate::session::Session;
@@ -15,6 +21,7 @@ use hyades_api::conditions;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::managed_cluster as known;
 use hyades_pki::Certificate;
+use hyades_pki::Key;
 use hyades_runtime::Cache;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
@@ -29,9 +36,14 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Resource;
 use hyades_runtime::kube::runtime::watcher;
 use jiff::Timestamp;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The certificate is renewed when this share of its life remains: drawn anew each time, so that
 /// certificates issued together are not renewed together.
@@ -40,22 +52,24 @@ const RENEWAL_SHARE: std::ops::Range<f64> = 0.20..0.25;
 /// Longest single sleep before looking at the clock again: a suspended machine must not oversleep.
 const CLOCK_CHECK: Duration = Duration::from_secs(300);
 
+/// An object from the watch that is older than what this agent wrote itself is late, for so long.
+/// After that it is the truth: a hub restored from a backup counts its versions from an earlier one.
+const OVERTAKEN_FOR: Duration = Duration::from_secs(10);
+
 /// The inventory object as last seen or written.
 type Current = watch::Sender<Option<ManagedCluster>>;
 
-/// Works for the hub until the certificate must be replaced. Returns its replacement, or nothing
-/// when it has expired.
-pub(super) async fn run(shared: &Shared<'_>, credentials: Credentials) -> Option<Credentials> {
+/// When this agent last wrote the inventory object.
+type Written = Mutex<Option<Instant>>;
+
+/// Works for the hub until something ends that.
+pub(super) async fn run(shared: &Shared<'_>, credentials: Credentials, several: bool) -> Outcome {
     let identity = shared.identity.clone();
     let session = match Session::open(&credentials, identity, "registration-agent").await {
         Ok(session) => session,
         Err(error) => {
-            shared
-                .warn(
-                    "HubKubeconfigUnusable",
-                    &format!("{error}; waiting for another"),
-                )
-                .await;
+            let message = format!("{error}; waiting for another");
+            shared.warn("HubKubeconfigUnusable", &message).await;
             std::future::pending().await
         }
     };
@@ -63,13 +77,53 @@ pub(super) async fn run(shared: &Shared<'_>, credentials: Credentials) -> Option
     shared.expires_at.store(end.as_second(), Ordering::Relaxed);
     let current = watch::Sender::new(None);
     let statements = watch::Sender::new(rotation_statement(&credentials));
+    let contact = Contact::default();
     tokio::select! {
-        rotated = rotate(shared, &session, &credentials, &statements) => Some(rotated),
-        () = until(end) => {
-            shared.warn("CertificateExpired", &format!("the agent's certificate expired at {end}")).await;
-            None
+        rotated = rotate(shared, &session, &credentials, &statements) => Outcome::Obtained(rotated),
+        () = until(shared.clock, end) => {
+            let message = format!("the agent's certificate expired at {end}");
+            shared.warn("CertificateExpired", &message).await;
+            Outcome::Expired
         }
-        () = registered(shared, &session, &current, &statements) => None,
+        moved = relocation::follow(shared, &credentials, current.subscribe()) => {
+            Outcome::Obtained(moved)
+        }
+        () = contact.refused() => {
+            let server = &session.server;
+            let message = format!("the hub at {server} refuses the agent's certificate (401)");
+            shared.warn("CertificateRefused", &message).await;
+            Outcome::Refused
+        }
+        why = leave(shared, &contact, current.subscribe()), if several => {
+            shared.warn("LeavingHub", &format!("leaving the hub at {}: {why}", session.server)).await;
+            Outcome::Leaving(why)
+        }
+        never = registered(shared, &session, &current, &contact, &statements) => match never {},
+    }
+}
+
+/// Waits until there is a reason to look for another of several hubs.
+async fn leave(
+    shared: &Shared<'_>,
+    contact: &Contact,
+    mut current: watch::Receiver<Option<ManagedCluster>>,
+) -> String {
+    let seconds = shared.options.hub_connection_timeout_seconds;
+    let denied = async {
+        let denies = |object: &Option<ManagedCluster>| {
+            object
+                .as_ref()
+                .is_some_and(|object| !object.spec.hub_accepts_client)
+        };
+        if current.wait_for(denies).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = contact.lost(Duration::from_secs(u64::from(seconds))) => {
+            format!("no contact for {seconds} s")
+        }
+        () = denied => "it does not accept this cluster (any more)".to_owned(),
     }
 }
 
@@ -93,9 +147,9 @@ fn go_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 
-async fn until(time: Timestamp) {
+async fn until(clock: Clock, time: Timestamp) {
     loop {
-        let seconds = time.as_second() - Timestamp::now().as_second();
+        let seconds = time.as_second() - clock.now().as_second();
         let Ok(seconds) = u64::try_from(seconds) else {
             return;
         };
@@ -114,27 +168,22 @@ async fn rotate(
     statements: &watch::Sender<Option<Statement>>,
 ) -> Credentials {
     let share = rand::random_range(RENEWAL_SHARE);
-    until(credentials::renew_at(&credentials.certificate_pem, share).unwrap_or(Timestamp::MAX))
-        .await;
+    let due = credentials::renew_at(&credentials.certificate_pem, share).unwrap_or(Timestamp::MAX);
+    until(shared.clock, due).await;
     let mut backoff = Backoff::new(Policy::API);
     loop {
         tracing::info!("the certificate is due for renewal");
         let denied = async |message: &str| shared.warn("CertificateRequestDenied", message).await;
-        match certificate::obtain(
-            &session.client,
-            &shared.identity,
-            certificate::Requester::Agent,
-            shared.options,
-            denied,
-        )
-        .await
-        {
+        let asking = Asking {
+            client: &session.client,
+            identity: &shared.identity,
+            requester: Requester::Agent,
+            key: Key::generate(),
+            expiration_seconds: shared.options.client_cert_expiration_seconds,
+        };
+        match certificate::obtain(asking, denied).await {
             Ok(issued) => {
-                let renewed = Credentials {
-                    endpoint: credentials.endpoint.clone(),
-                    certificate_pem: issued.certificate_pem,
-                    key_pem: issued.key_pem,
-                };
+                let renewed = credentials.renewed(issued);
                 bootstrap::save(shared, &renewed).await;
                 return renewed;
             }
@@ -153,28 +202,29 @@ async fn rotate(
     }
 }
 
-/// Lease and status, from acceptance on. Ends never.
+/// Lease and status, from acceptance on.
 async fn registered(
     shared: &Shared<'_>,
     session: &Session,
     current: &Current,
+    contact: &Contact,
     statements: &watch::Sender<Option<Statement>>,
-) {
-    let first = acceptance::wait(shared, session).await;
+) -> Infallible {
+    let first = acceptance::wait(shared, session, contact).await;
     // Works have no rights before, so nobody needs the session before.
     shared.sessions.send_replace(Some(session.clone()));
     let (lease_sender, lease_duration) = watch::channel(lease_duration(&first));
     current.send_replace(Some(first));
-    let _cache = watch_inventory_object(session, current.clone(), lease_sender);
+    let written = Arc::new(Written::default());
+    let _cache = watch_inventory_object(session, current.clone(), lease_sender, written.clone());
+    let client = session.client.clone();
+    let cluster = &session.identity.cluster;
     tokio::join!(
-        lease::renew(
-            session.client.clone(),
-            &session.identity.cluster,
-            lease_duration
-        ),
-        report(shared, session, current, statements),
+        lease::renew(client, cluster, shared.clock, contact, lease_duration),
+        report(shared, session, current, statements, &written),
         namespaces::keep(shared, &session.server, current.subscribe()),
     );
+    std::future::pending().await
 }
 
 fn lease_duration(cluster: &ManagedCluster) -> Option<Duration> {
@@ -186,11 +236,15 @@ fn watch_inventory_object(
     session: &Session,
     current: Current,
     lease: watch::Sender<Option<Duration>>,
+    written: Arc<Written>,
 ) -> Cache<ManagedCluster> {
     let name = session.identity.cluster.clone();
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let tell = move |object: Option<&ManagedCluster>| {
-        if object.is_some_and(|object| is_older(object, current.borrow().as_ref())) {
+        let at = *written.lock().unwrap_or_else(PoisonError::into_inner);
+        let just_wrote = at.is_some_and(|at| at.elapsed() < OVERTAKEN_FOR);
+        let is_late = |object| just_wrote && is_older(object, current.borrow().as_ref());
+        if object.is_some_and(is_late) {
             return;
         }
         let duration = object.and_then(lease_duration);
@@ -233,6 +287,7 @@ async fn report(
     session: &Session,
     current: &Current,
     statements: &watch::Sender<Option<Statement>>,
+    written: &Written,
 ) {
     let api: Api<ManagedCluster> = Api::all(session.client.clone());
     let recorder = Recorder::new(
@@ -256,9 +311,11 @@ async fn report(
         let object = cluster.borrow_and_update().clone();
         let changes = object
             .as_ref()
-            .and_then(|object| status::decide(object, &picture, &extra, &Time(Timestamp::now())));
+            .and_then(|object| status::decide(object, &picture, &extra, &Time(shared.clock.now())));
         let retry = match (object, changes) {
             (Some(object), Some(changes)) => {
+                let now = Some(Instant::now());
+                *written.lock().unwrap_or_else(PoisonError::into_inner) = now;
                 send(&api, current, &recorder, &object, changes, &mut backoff).await
             }
             _ => None,

@@ -1,5 +1,7 @@
 //! The agent's heartbeat: the lease that the hub made for it, renewed while the hub accepts it.
 
+use super::contact::Contact;
+use crate::clock::Clock;
 use hyades_api::identity::ClusterName;
 use hyades_api::names;
 use hyades_runtime::Trouble;
@@ -30,9 +32,11 @@ const RETRY: Policy = Policy {
 
 /// Renews the lease for ever. `duration` holds the lease's duration while the hub accepts the
 /// agent, and nothing while it does not.
-pub async fn renew(
+pub(super) async fn renew(
     client: Client,
     cluster: &ClusterName,
+    clock: Clock,
+    contact: &Contact,
     mut duration: watch::Receiver<Option<Duration>>,
 ) {
     let api: Api<Lease> = Api::namespaced(client, names::mailbox(cluster));
@@ -42,16 +46,19 @@ pub async fn renew(
         let period = *duration.borrow_and_update();
         let wait = match period {
             None => None,
-            Some(period) => Some(match renew_once(&api, held.take()).await {
+            Some(period) => Some(match renew_once(&api, held.take(), clock).await {
                 Ok(lease) => {
+                    contact.succeeded();
                     backoff.reset();
                     held = Some(lease);
                     // Sliding: the wait starts when the call has ended.
                     backoff::jitter(period, JITTER)
                 }
                 Err(error) => {
+                    let trouble = Trouble::of(&error);
+                    contact.failed(&trouble);
                     let delay = backoff.next_delay();
-                    report(&error, &backoff, delay);
+                    report(&trouble, &backoff, delay);
                     delay
                 }
             }),
@@ -69,8 +76,7 @@ pub async fn renew(
     }
 }
 
-fn report(error: &kube::Error, backoff: &Backoff, delay: Duration) {
-    let trouble = Trouble::of(error);
+fn report(trouble: &Trouble, backoff: &Backoff, delay: Duration) {
     let seconds = delay.as_secs_f64();
     // Right after acceptance the hub may still be making the lease.
     if trouble.is_not_found() && backoff.failures() < 5 {
@@ -84,10 +90,14 @@ fn report(error: &kube::Error, backoff: &Backoff, delay: Duration) {
 }
 
 /// Writes the time into the lease: over the one held, or, if that is stale, over a fresh one.
-async fn renew_once(api: &Api<Lease>, held: Option<Lease>) -> kube::Result<Lease> {
+async fn renew_once(api: &Api<Lease>, held: Option<Lease>, clock: Clock) -> kube::Result<Lease> {
     if let Some(lease) = held {
         match api
-            .replace(names::LEASE, &PostParams::default(), &renewed(lease))
+            .replace(
+                names::LEASE,
+                &PostParams::default(),
+                &renewed(lease, clock.now()),
+            )
             .await
         {
             Err(error) if Trouble::of(&error).is_conflict() => {}
@@ -95,14 +105,18 @@ async fn renew_once(api: &Api<Lease>, held: Option<Lease>) -> kube::Result<Lease
         }
     }
     let lease = api.get(names::LEASE).await?;
-    api.replace(names::LEASE, &PostParams::default(), &renewed(lease))
-        .await
+    api.replace(
+        names::LEASE,
+        &PostParams::default(),
+        &renewed(lease, clock.now()),
+    )
+    .await
 }
 
-fn renewed(mut lease: Lease) -> Lease {
+fn renewed(mut lease: Lease, now: Timestamp) -> Lease {
     // The fields' owners are the server's affair; sending them back only costs bytes.
     lease.metadata.managed_fields = None;
-    lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+    lease.spec.get_or_insert_default().renew_time = Some(MicroTime(now));
     lease
 }
 
@@ -115,7 +129,7 @@ mod tests {
         let mut lease = Lease::default();
         lease.metadata.resource_version = Some("7".to_owned());
         lease.spec.get_or_insert_default().lease_duration_seconds = Some(60);
-        let mut renewed = renewed(lease.clone());
+        let mut renewed = renewed(lease.clone(), Timestamp::UNIX_EPOCH);
         let spec = renewed.spec.as_mut().expect("a spec");
         assert!(spec.renew_time.take().is_some());
         assert_eq!(renewed, lease);

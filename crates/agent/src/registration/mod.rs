@@ -1,10 +1,12 @@
 //! Registration: from a bootstrap token to a WEC that its hub knows as Joined and Available.
 //!
 //! ```text
-//!            ┌───────── Plan: decided from the two Secrets, at each of their changes ─────────┐
+//!            ┌───────── Plan: decided from the agent's Secrets, at each of their changes ─────┐
 //!            ▼                              ▼                                                 ▼
-//!   Wait: no bootstrap Secret   Bootstrap: inventory object + certificate      Hub: lease, status, rotation
-//!            │                              │ saved in the hub Secret                │ certificate due or expired
+//!   Wait: no bootstrap Secret   Obtain: inventory object + certificate         Hub: lease, status, rotation,
+//!   Choose: several hubs        (bootstrap), or by a former key (recovery)          following a hub that moves
+//!            │                              │ saved in the hub Secret                │ certificate due, expired
+//!            │                              │                                        │ or refused; hub lost
 //!            └──────────────────────────────┴────────────▶ plan again ◀──────────────┘
 //! ```
 //!
@@ -14,30 +16,35 @@
 
 mod acceptance;
 mod bootstrap;
-mod certificate;
+pub(crate) mod certificate;
+mod choice;
 mod claims;
+mod contact;
 mod hub;
 mod lease;
 mod namespaces;
 mod observation;
+mod plan;
+mod recovery;
+mod relocation;
 mod resources;
 mod status;
 
+use crate::clock::Clock;
 use crate::credentials;
 use crate::credentials::Credentials;
 use crate::credentials::HubEndpoint;
-use crate::credentials::Invalid;
 use crate::credentials::keys;
 use crate::error::AgentError;
 use crate::options::CommonOptions;
 use crate::options::RegistrationAgentOptions;
 use crate::options::RegistrationOptions;
 use crate::options::cluster_name;
-use crate::secrets::Seen;
 use crate::secrets::WatchedSecret;
 use crate::session::Sessions;
 use crate::wec::Wec;
 use crate::wec::with_wec;
+use hyades_api::features::FeatureGates;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::ClusterName;
 use hyades_runtime::Context;
@@ -45,10 +52,15 @@ use hyades_runtime::events::EventType;
 use hyades_runtime::events::Recorder;
 use hyades_runtime::k8s_openapi::api::core::v1::ObjectReference;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
-use hyades_runtime::kube::Api;
-use jiff::Timestamp;
 use observation::Observation;
+use plan::Candidate;
+use plan::Held;
+use plan::Learnt;
+use plan::Plan;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -92,18 +104,50 @@ pub(crate) async fn run_with(
     wec: Wec,
     sessions: &Sessions,
 ) -> Result<(), AgentError> {
-    let observation = Observation::start(wec.client.clone(), &options, &common.gates()?);
-    let shutdown = context.shutdown.clone();
-    let period = options.cluster_healthcheck_period;
+    run_by(Clock::SYSTEM, common, options, context, wec, sessions).await
+}
+
+async fn run_by(
+    clock: Clock,
+    common: &CommonOptions,
+    options: RegistrationOptions,
+    context: Context,
+    wec: Wec,
+    sessions: &Sessions,
+) -> Result<(), AgentError> {
+    let gates = common.gates()?;
+    let observation = Observation::start(wec.client.clone(), &options, &gates);
+    let expiry = Expiry::watched(&context, clock);
+    let registering = async {
+        let hub_secret = common.hub_kubeconfig_secret.as_str();
+        let mut hub = WatchedSecret::start(context.client.clone(), &context.namespace, hub_secret);
+        let identity = resolve_identity(common, hub.read().await.secret())?;
+        let pod = &context.pod_name;
+        let shared = Shared {
+            clock,
+            options: &options,
+            context: &context,
+            wec: &wec,
+            observation: &observation,
+            sessions,
+            identity,
+            hub_secret,
+            recorder: Recorder::new(context.client.clone(), "klusterlet-agent", pod),
+            expires_at: &expiry.0,
+            in_use: Mutex::default(),
+        };
+        supervise(common, &gates, shared, hub).await
+    };
     tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        () = observation.probe(period) => Ok(()),
-        result = supervise(common, &options, &context, &wec, &observation, sessions) => result,
+        () = context.shutdown.cancelled() => Ok(()),
+        () = observation.probe(options.cluster_healthcheck_period) => Ok(()),
+        result = registering => result,
     }
 }
 
 /// What a phase needs to know.
 struct Shared<'a> {
+    clock: Clock,
     options: &'a RegistrationOptions,
     context: &'a Context,
     wec: &'a Wec,
@@ -111,24 +155,65 @@ struct Shared<'a> {
     sessions: &'a Sessions,
     identity: AgentIdentity,
     hub_secret: &'a str,
-    bootstrap_secret: &'a str,
     recorder: Recorder,
     /// End of the certificate in use, in seconds of the epoch; 0 while there is none.
-    expires_at: Arc<AtomicI64>,
+    expires_at: &'a AtomicI64,
+    /// The hub last in use, and the first credentials for it.
+    in_use: Mutex<InUse>,
+}
+
+/// The hub in use.
+#[derive(Default)]
+struct InUse {
+    server: Option<String>,
+    candidate: Option<Candidate>,
+}
+
+impl InUse {
+    fn of(held: &Held<'_>, learnt: &Learnt) -> Self {
+        let Some(credentials) = held.credentials(learnt) else {
+            return Self::default();
+        };
+        Self {
+            candidate: held.candidate_of(&credentials),
+            server: Some(credentials.endpoint.server().to_owned()),
+        }
+    }
 }
 
 impl Shared<'_> {
-    /// The bootstrap kubeconfig as it is now, if there is one.
-    async fn bootstrap_kubeconfig(&self) -> Option<String> {
-        let api: Api<Secret> =
-            Api::namespaced(self.context.client.clone(), &self.context.namespace);
-        let secret = api.get_opt(self.bootstrap_secret).await.ok()??;
-        credentials::text(&secret, keys::KUBECONFIG).map(str::to_owned)
+    fn in_use(&self) -> MutexGuard<'_, InUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same credentials for a hub that is elsewhere now.
+    fn moved(&self, credentials: &Credentials, endpoint: HubEndpoint) -> Credentials {
+        let named = self
+            .in_use()
+            .candidate
+            .as_ref()
+            .map(|one| one.endpoint.clone());
+        let named = named.filter(|named| *named != endpoint);
+        Credentials {
+            moved_from: named.map(|named| named.fingerprint()),
+            endpoint,
+            ..credentials.clone()
+        }
     }
 
     /// Tells trouble in the log and, for `kubectl get events`, in the agent's namespace.
     async fn warn(&self, reason: &str, message: &str) {
         tracing::warn!("{message}");
+        self.record(EventType::Warning, reason, message).await;
+    }
+
+    /// Tells good news in the same places.
+    async fn tell(&self, reason: &str, message: &str) {
+        tracing::info!("{message}");
+        self.record(EventType::Normal, reason, message).await;
+    }
+
+    async fn record(&self, kind: EventType, reason: &str, message: &str) {
         let pod = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),
@@ -136,173 +221,167 @@ impl Shared<'_> {
             namespace: Some(self.context.namespace.clone()),
             ..ObjectReference::default()
         };
+        let namespace = &self.context.namespace;
         self.recorder
-            .record_core(
-                &self.context.namespace,
-                &pod,
-                EventType::Warning,
-                reason,
-                message,
-            )
+            .record_core(namespace, &pod, kind, reason, message)
             .await;
     }
 }
 
-/// What to do, given the two Secrets.
-#[derive(Clone, Debug, PartialEq)]
-enum Plan {
-    /// Nothing can be done; the text says what is waited for.
-    Wait(String),
-    /// Present the bootstrap credentials.
-    Bootstrap {
-        kubeconfig: String,
-        endpoint: HubEndpoint,
-        why: Invalid,
-    },
-    /// Present the agent's own.
-    Hub(Credentials),
-}
-
-/// Decides from what the Secrets hold. `fresh` are credentials saved just now.
-fn plan(
-    bootstrap: &Seen,
-    hub: &Seen,
-    fresh: Option<&Credentials>,
-    bootstrap_name: &str,
-    identity: &AgentIdentity,
-    now: Timestamp,
-) -> Plan {
-    let stored = hub.secret().and_then(Credentials::read);
-    let current = fresh.or(stored.as_ref());
-    let kubeconfig = bootstrap
-        .secret()
-        .and_then(|secret| credentials::text(secret, keys::KUBECONFIG));
-    let endpoint = kubeconfig.map(|text| HubEndpoint::of(text, bootstrap_name));
-    let known = endpoint
-        .as_ref()
-        .and_then(|endpoint| endpoint.as_ref().ok());
-    let why = match credentials::validate(current, known, identity, now) {
-        Ok(()) => {
-            return current
-                .cloned()
-                .map_or(Plan::Wait("credentials".to_owned()), Plan::Hub);
-        }
-        Err(why) => why,
-    };
-    match (kubeconfig, endpoint) {
-        (Some(kubeconfig), Some(Ok(endpoint))) => Plan::Bootstrap {
-            kubeconfig: kubeconfig.to_owned(),
-            endpoint,
-            why,
-        },
-        (_, Some(Err(error))) => Plan::Wait(format!("{why}, and {error}")),
-        _ => Plan::Wait(format!(
-            "{why}, and Secret {bootstrap_name} with the hub's bootstrap kubeconfig does not exist: join again"
-        )),
-    }
+/// How a phase ended.
+enum Outcome {
+    /// There are new credentials, already saved.
+    Obtained(Credentials),
+    /// The certificate has run out.
+    Expired,
+    /// The hub does not know the certificate.
+    Refused,
+    /// Of several hubs, the one that this Secret names was chosen.
+    Chosen(String),
+    /// The present one of several hubs is no longer good, for this reason.
+    Leaving(String),
 }
 
 async fn supervise(
     common: &CommonOptions,
-    options: &RegistrationOptions,
-    context: &Context,
-    wec: &Wec,
-    observation: &Observation,
-    sessions: &Sessions,
+    gates: &FeatureGates,
+    shared: Shared<'_>,
+    mut hub: WatchedSecret,
 ) -> Result<(), AgentError> {
+    let context = shared.context;
+    let names = shared.options.bootstrap_secrets(common, gates)?;
     let watched =
-        |name: &str| WatchedSecret::start(context.client.clone(), &context.namespace, name);
-    let mut bootstrap = watched(&common.bootstrap_kubeconfig_secret);
-    let mut hub = watched(&common.hub_kubeconfig_secret);
-    let (_, stored) = tokio::join!(bootstrap.read(), hub.read());
-    let shared = Shared {
-        options,
-        context,
-        wec,
-        observation,
-        sessions,
-        identity: resolve_identity(common, stored.secret())?,
-        hub_secret: &common.hub_kubeconfig_secret,
-        bootstrap_secret: &common.bootstrap_kubeconfig_secret,
-        recorder: Recorder::new(
-            context.client.clone(),
-            "klusterlet-agent",
-            &context.pod_name,
-        ),
-        expires_at: watch_expiry(context),
-    };
+        |name: &String| WatchedSecret::start(context.client.clone(), &context.namespace, name);
+    let mut bootstraps: Vec<_> = names.iter().map(watched).collect();
+    futures::future::join_all(bootstraps.iter_mut().map(WatchedSecret::read)).await;
     tracing::info!("this agent is {}", shared.identity);
-    let mut fresh = None;
+    let several = names.len() > 1;
+    let mut learnt = Learnt::default();
     loop {
-        let bootstrap_name = common.bootstrap_kubeconfig_secret.as_str();
-        let decide = |bootstrap: &Seen, hub: &Seen, fresh: Option<&Credentials>| {
-            plan(
-                bootstrap,
-                hub,
-                fresh,
-                bootstrap_name,
-                &shared.identity,
-                Timestamp::now(),
-            )
-        };
-        let current = decide(&bootstrap.current(), &hub.current(), fresh.as_ref());
-        let mut phase = std::pin::pin!(follow(&shared, current.clone()));
+        let current = plan(&mut bootstraps, &mut hub, &learnt, &shared);
+        let mut phase = std::pin::pin!(follow(&shared, current.clone(), several));
         loop {
             tokio::select! {
-                result = &mut phase => {
-                    fresh = result;
+                outcome = &mut phase => {
+                    learnt.note(outcome);
                     break;
                 }
-                () = bootstrap.changed() => {}
-                () = hub.changed() => fresh = None,
+                () = any_changed(&mut bootstraps) => learnt.leaving = None,
+                () = hub.changed() => learnt.fresh = None,
             }
-            let (first, own) = (bootstrap.current(), hub.current());
-            if decide(&first, &own, fresh.as_ref()) != current {
+            if plan(&mut bootstraps, &mut hub, &learnt, &shared) != current {
                 tracing::info!("a Secret of the agent changed: planning anew");
+                learnt.refused = false;
                 break;
             }
         }
     }
 }
 
-/// Follows a plan until something changes; returns credentials it obtained.
-async fn follow(shared: &Shared<'_>, plan: Plan) -> Option<Credentials> {
-    match plan {
-        Plan::Wait(what) => {
-            shared.sessions.send_replace(None);
-            shared
-                .warn(
-                    "WaitingForBootstrap",
-                    &format!("cannot reach a hub: {what}"),
-                )
-                .await;
-            std::future::pending().await
+/// Decides from what the Secrets hold now.
+fn plan(
+    bootstraps: &mut [WatchedSecret],
+    hub: &mut WatchedSecret,
+    learnt: &Learnt,
+    shared: &Shared<'_>,
+) -> Plan {
+    let seen: Vec<_> = bootstraps.iter_mut().map(WatchedSecret::current).collect();
+    let named: Vec<_> = bootstraps
+        .iter()
+        .map(|one| one.name.as_str())
+        .zip(&seen)
+        .collect();
+    let held = Held {
+        bootstraps: &named,
+        hub: &hub.current(),
+    };
+    *shared.in_use() = InUse::of(&held, learnt);
+    plan::decide(&held, learnt, &shared.identity, shared.clock.now())
+}
+
+async fn any_changed(secrets: &mut [WatchedSecret]) {
+    let changes = secrets.iter_mut().map(|secret| Box::pin(secret.changed()));
+    futures::future::select_all(changes).await;
+}
+
+impl Learnt {
+    fn note(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Obtained(credentials) => {
+                self.fresh = Some(credentials);
+                self.refused = false;
+            }
+            // The plan sees that by itself.
+            Outcome::Expired => {}
+            Outcome::Refused => self.refused = true,
+            Outcome::Chosen(secret) => {
+                self.chosen = Some(secret);
+                self.leaving = None;
+            }
+            Outcome::Leaving(why) => {
+                self.chosen = None;
+                self.leaving = Some(why);
+            }
         }
-        Plan::Bootstrap {
-            kubeconfig,
-            endpoint,
-            why,
-        } => {
-            shared.sessions.send_replace(None);
-            shared.expires_at.store(0, Ordering::Relaxed);
-            tracing::info!("bootstrapping at {}: {why}", endpoint.server());
-            Some(bootstrap::run(shared, &kubeconfig, endpoint).await)
-        }
-        Plan::Hub(credentials) => hub::run(shared, credentials).await,
     }
 }
 
-fn watch_expiry(context: &Context) -> Arc<AtomicI64> {
-    let expires_at = Arc::new(AtomicI64::new(0));
-    let seen = expires_at.clone();
-    context.health.add_live("hub-kube-config", move || {
-        let end = seen.load(Ordering::Relaxed);
-        if end == 0 || Timestamp::now().as_second() <= end + EXPIRY_GRACE_SECONDS {
-            return Ok(());
+/// Follows a plan until it ends or something changes.
+async fn follow(shared: &Shared<'_>, plan: Plan, several: bool) -> Outcome {
+    if !matches!(plan, Plan::Hub(_)) {
+        shared.sessions.send_replace(None);
+        shared.expires_at.store(0, Ordering::Relaxed);
+    }
+    match plan {
+        Plan::Wait(what) => {
+            let message = format!("cannot reach a hub: {what}");
+            shared.warn("WaitingForBootstrap", &message).await;
+            std::future::pending().await
         }
-        Err("the client certificate expires and rebootstrap is required.".to_owned())
-    });
-    expires_at
+        Plan::Choose { candidates, why } => {
+            Outcome::Chosen(choice::run(shared, &candidates, &why).await)
+        }
+        Plan::Obtain {
+            candidate,
+            former,
+            why,
+        } => {
+            let server = candidate
+                .as_ref()
+                .map(|candidate| candidate.endpoint.server());
+            tracing::info!(
+                "bootstrapping at {}: {why}",
+                server.unwrap_or("the former hub")
+            );
+            Outcome::Obtained(bootstrap::run(shared, candidate, former, &why).await)
+        }
+        Plan::Hub(credentials) => hub::run(shared, credentials, several).await,
+    }
+}
+
+/// End of the certificate in use, for the process's health. It is forgotten when registration
+/// starts anew.
+struct Expiry(Arc<AtomicI64>);
+
+impl Expiry {
+    fn watched(context: &Context, clock: Clock) -> Self {
+        let expires_at = Arc::new(AtomicI64::new(0));
+        let seen = expires_at.clone();
+        context.health.add_live("hub-kube-config", move || {
+            let end = seen.load(Ordering::Relaxed);
+            if end == 0 || clock.now().as_second() <= end + EXPIRY_GRACE_SECONDS {
+                return Ok(());
+            }
+            Err("the client certificate expires and rebootstrap is required.".to_owned())
+        });
+        Self(expires_at)
+    }
+}
+
+impl Drop for Expiry {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Who this agent is: by flag, else as before, else at random.
@@ -354,9 +433,8 @@ fn random_uuid() -> String {
 mod tests {
     use super::*;
     use crate::options::tests::parse;
+    use crate::secrets::Seen;
     use hyades_runtime::k8s_openapi::ByteString;
-
-    const BOOTSTRAP: &str = "clusters: [{name: hub, cluster: {server: 'https://hub'}}]\ncontexts: [{name: c, context: {cluster: hub, user: u}}]\ncurrent-context: c\n";
 
     fn secret(pairs: &[(&str, &str)]) -> Seen {
         let data = pairs
@@ -366,46 +444,6 @@ mod tests {
             data: Some(data.collect()),
             ..Secret::default()
         }))
-    }
-
-    fn decide(bootstrap: &Seen, hub: &Seen) -> Plan {
-        let identity = credentials::tests::identity();
-        plan(
-            bootstrap,
-            hub,
-            None,
-            "bootstrap-hub-kubeconfig",
-            &identity,
-            Timestamp::now(),
-        )
-    }
-
-    #[test]
-    fn without_credentials_the_agent_bootstraps() {
-        let plan = decide(&secret(&[(keys::KUBECONFIG, BOOTSTRAP)]), &Seen::Absent);
-        assert!(
-            matches!(
-                plan,
-                Plan::Bootstrap {
-                    why: Invalid::Missing,
-                    ..
-                }
-            ),
-            "{plan:?}"
-        );
-    }
-
-    #[test]
-    fn without_anything_the_agent_says_what_it_waits_for() {
-        let Plan::Wait(what) = decide(&Seen::Absent, &Seen::Absent) else {
-            panic!("a wait")
-        };
-        assert!(what.contains("bootstrap-hub-kubeconfig"), "{what}");
-        let Plan::Wait(what) = decide(&secret(&[(keys::KUBECONFIG, "clusters: 3")]), &Seen::Absent)
-        else {
-            panic!("a wait")
-        };
-        assert!(what.contains("cannot be read"), "{what}");
     }
 
     #[test]
