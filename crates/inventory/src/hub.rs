@@ -33,6 +33,7 @@ mod cluster;
 mod deregistration;
 mod grants;
 mod joining;
+mod lease;
 mod liveness;
 mod observed;
 mod pins;

@@ -118,7 +118,23 @@ pub fn watch_trimmed<K>(
     api: Api<K>,
     config: watcher::Config,
     trim: impl Fn(&mut K) + Send + 'static,
+    on_change: impl FnMut(Change<'_, K>) + Send + 'static,
+) -> Cache<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq + Clone + Default + Debug + Send + Sync + Unpin,
+{
+    watch_attentively(api, config, trim, on_change, |_| {})
+}
+
+/// As [`watch_trimmed`], telling `on_gap` whenever the watch breaks, with the time after which it
+/// is tried again: nothing is seen before, which matters to those who judge by silence.
+pub fn watch_attentively<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    trim: impl Fn(&mut K) + Send + 'static,
     mut on_change: impl FnMut(Change<'_, K>) + Send + 'static,
+    mut on_gap: impl FnMut(Duration) + Send + 'static,
 ) -> Cache<K>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -144,6 +160,7 @@ where
                 Err(error) => {
                     let trouble = Trouble::of_watch(&error);
                     let delay = pause_after(&trouble, &mut backoff, &plural);
+                    on_gap(delay);
                     tokio::time::sleep(delay).await;
                 }
             }

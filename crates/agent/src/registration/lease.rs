@@ -18,6 +18,10 @@ use jiff::Timestamp;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// Renewals in one lease duration. The lease promises that one comes within each duration; two may
+/// get lost, and a death is noticed within one.
+const RENEWALS_PER_LEASE: u32 = 3;
+
 /// Renewals are spread by up to this share, so that a fleet started at once does not stay in step.
 const JITTER: f64 = 0.25;
 
@@ -46,18 +50,18 @@ pub(super) async fn renew(
         let period = *duration.borrow_and_update();
         let wait = match period {
             None => None,
-            Some(period) => Some(match renew_once(&api, held.take(), clock).await {
+            Some(period) => Some(match renew_once(&api, held.take(), clock, period).await {
                 Ok(lease) => {
                     contact.succeeded();
                     backoff.reset();
                     held = Some(lease);
                     // Sliding: the wait starts when the call has ended.
-                    backoff::jitter(period, JITTER)
+                    backoff::jitter(period / RENEWALS_PER_LEASE, JITTER)
                 }
                 Err(error) => {
                     let trouble = Trouble::of(&error);
                     contact.failed(&trouble);
-                    let delay = backoff.next_delay();
+                    let delay = backoff.next_delay().min(period / RENEWALS_PER_LEASE);
                     report(&trouble, &backoff, delay);
                     delay
                 }
@@ -90,13 +94,18 @@ fn report(trouble: &Trouble, backoff: &Backoff, delay: Duration) {
 }
 
 /// Writes the time into the lease: over the one held, or, if that is stale, over a fresh one.
-async fn renew_once(api: &Api<Lease>, held: Option<Lease>, clock: Clock) -> kube::Result<Lease> {
+async fn renew_once(
+    api: &Api<Lease>,
+    held: Option<Lease>,
+    clock: Clock,
+    period: Duration,
+) -> kube::Result<Lease> {
     if let Some(lease) = held {
         match api
             .replace(
                 names::LEASE,
                 &PostParams::default(),
-                &renewed(lease, clock.now()),
+                &renewed(lease, clock.now(), period),
             )
             .await
         {
@@ -108,15 +117,17 @@ async fn renew_once(api: &Api<Lease>, held: Option<Lease>, clock: Clock) -> kube
     api.replace(
         names::LEASE,
         &PostParams::default(),
-        &renewed(lease, clock.now()),
+        &renewed(lease, clock.now(), period),
     )
     .await
 }
 
-fn renewed(mut lease: Lease, now: Timestamp) -> Lease {
+fn renewed(mut lease: Lease, now: Timestamp, period: Duration) -> Lease {
     // The fields' owners are the server's affair; sending them back only costs bytes.
     lease.metadata.managed_fields = None;
-    lease.spec.get_or_insert_default().renew_time = Some(MicroTime(now));
+    let spec = lease.spec.get_or_insert_default();
+    spec.renew_time = Some(MicroTime(now));
+    spec.lease_duration_seconds = i32::try_from(period.as_secs()).ok();
     lease
 }
 
@@ -125,13 +136,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_renewal_changes_nothing_but_the_time() {
+    fn a_renewal_changes_nothing_but_the_time_and_the_promise() {
         let mut lease = Lease::default();
         lease.metadata.resource_version = Some("7".to_owned());
-        lease.spec.get_or_insert_default().lease_duration_seconds = Some(60);
-        let mut renewed = renewed(lease.clone(), Timestamp::UNIX_EPOCH);
+        lease.spec.get_or_insert_default().holder_identity = Some("x".to_owned());
+        let period = Duration::from_secs(5);
+        let mut renewed = renewed(lease.clone(), Timestamp::UNIX_EPOCH, period);
         let spec = renewed.spec.as_mut().expect("a spec");
         assert!(spec.renew_time.take().is_some());
+        assert_eq!(spec.lease_duration_seconds.take(), Some(5));
         assert_eq!(renewed, lease);
     }
 }

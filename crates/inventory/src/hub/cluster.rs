@@ -5,8 +5,7 @@ use super::acceptance;
 use super::acceptance::Admission;
 use super::deregistration::Deregistration;
 use super::grants::Grants;
-use super::liveness;
-use super::liveness::Liveness;
+use super::lease::Leases;
 use super::observed;
 use super::requests::Standing;
 use super::rights::Extent;
@@ -16,23 +15,17 @@ use hyades_api::conditions;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::managed_cluster as statements;
 use hyades_api::identity::ClusterName;
-use hyades_api::names;
 use hyades_api::names::annotations;
 use hyades_api::names::finalizers;
-use hyades_api::names::labels;
 use hyades_runtime::CancellationToken;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
 use hyades_runtime::events::EventType;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Resource;
 use hyades_runtime::kube::ResourceExt;
-use hyades_runtime::kube::api::Patch;
-use hyades_runtime::kube::api::PatchParams;
-use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
 use serde_json::json;
 use std::cell::RefCell;
@@ -54,6 +47,7 @@ type Again = Result<Option<Duration>, Trouble>;
 pub(super) struct Reconciler {
     hub: Rc<Hub>,
     grants: Rc<Grants>,
+    leases: Leases,
     deregistration: Deregistration,
     /// The inventory objects after our last writes: what the cache shows of an older version is
     /// not acted upon, for the newer one is on its way.
@@ -75,6 +69,7 @@ impl Reconciler {
         Self {
             deregistration: Deregistration::new(hub.clone(), grants.clone()),
             grants,
+            leases: Leases::new(hub.clone()),
             hub,
             written: RefCell::default(),
         }
@@ -167,7 +162,7 @@ impl Reconciler {
             return Err(trouble);
         }
         let mut said = vec![statements::ACCEPTED];
-        let (again, about_life) = self.judge(object);
+        let (again, about_life) = self.leases.judge(object).await?;
         said.extend(about_life);
         self.state(object, &said).await?;
         Ok(again)
@@ -189,7 +184,7 @@ impl Reconciler {
         };
         let lease = async {
             made.cancelled().await;
-            self.ensure_lease(cluster).await
+            self.leases.ensure(cluster).await
         };
         tokio::try_join!(self.grants.apply(cluster, grant, prepare), lease)?;
         self.forget_denials(cluster).await
@@ -248,7 +243,7 @@ impl Reconciler {
         if !self.deregistration.revoke_works(cluster).await? {
             return Ok(Some(WORKS_PERIOD));
         }
-        let (again, about_life) = self.judge(object);
+        let (again, about_life) = self.leases.judge(object).await?;
         let said: Vec<_> = [statements::DENIED].into_iter().chain(about_life).collect();
         self.state(object, &said).await?;
         Ok(again)
@@ -268,7 +263,11 @@ impl Reconciler {
             };
             let empty = statement.status == conditions::Status::True;
             if !empty {
-                self.state(object, &[statement]).await?;
+                let mut said = vec![statement];
+                if conditions::find(&object.status.conditions, statements::HUB_ACCEPTED).is_some() {
+                    said.extend(self.leases.judge(object).await?.1);
+                }
+                self.state(object, &said).await?;
                 return emptied.map(|_| Some(WORKS_PERIOD));
             }
         }
@@ -319,65 +318,6 @@ impl Reconciler {
             }
         }
         Ok(None)
-    }
-
-    /// What to say about an agent's life and clock, and when to look again.
-    fn judge(&self, object: &ManagedCluster) -> (Option<Duration>, Vec<Statement>) {
-        let Some(sighting) = self.hub.observed.sightings.of(&object.name_any()) else {
-            return (None, Vec::new());
-        };
-        let grace = liveness::grace(object.spec.effective_lease_duration_seconds());
-        let mut said = Vec::new();
-        let skip = object.annotations().get(annotations::SKIP_CLOCK_SYNC_CHECK);
-        if skip.map(String::as_str) != Some("true") {
-            said.extend(liveness::clock(sighting.ahead, grace));
-        }
-        let again = match liveness::judge(sighting.seen.elapsed(), grace) {
-            Liveness::Alive(left) => Some(left),
-            Liveness::Lost => {
-                said.push(statements::LEASE_STOPPED);
-                None
-            }
-        };
-        (again, said)
-    }
-
-    async fn ensure_lease(&self, cluster: &ClusterName) -> Result<(), Trouble> {
-        let mailbox = names::mailbox(cluster);
-        if self
-            .hub
-            .observed
-            .leases
-            .get_in(mailbox, names::LEASE)
-            .is_some()
-        {
-            return Ok(());
-        }
-        let api = Api::<Lease>::namespaced(self.hub.client.clone(), mailbox);
-        let labels = json!({labels::CLUSTER_NAME: cluster.as_str()});
-        let lease = json!({
-            "metadata": {"name": names::LEASE, "namespace": mailbox, "labels": labels},
-            "spec": {
-                "holderIdentity": names::LEASE,
-                "renewTime": format!("{:.6}", Timestamp::now()),
-            },
-        });
-        let lease: Lease =
-            serde_json::from_value(lease).map_err(|error| Trouble::Other(error.to_string()))?;
-        match api.create(&PostParams::default(), &lease).await {
-            Ok(_) => Ok(()),
-            Err(error) => match Trouble::of(&error) {
-                // One made by hand lacks the label and so is not in the cache.
-                Trouble::AlreadyExists(_) => {
-                    let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
-                    let patched = api
-                        .patch(names::LEASE, &PatchParams::default(), &patch)
-                        .await;
-                    patched.map(|_| ()).map_err(|error| Trouble::of(&error))
-                }
-                trouble => Err(trouble),
-            },
-        }
     }
 
     async fn patch(

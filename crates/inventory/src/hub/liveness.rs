@@ -2,8 +2,15 @@
 //!
 //! An agent is alive while the hub *sees* its lease renewed. The time an agent writes into its
 //! lease says something about its clock only: with a clock an hour ahead it would stay "available"
-//! an hour after its death. After a start the hub has seen nothing yet; it gives every agent one
-//! grace period from its own first look.
+//! an hour after its death.
+//!
+//! How long it may be silent, the agent says itself: a lease that carries a duration is a promise to
+//! renew within it, and an agent of this project renews three times as often. Upstream's agents
+//! promise nothing and renew once a duration; they get five durations, as upstream's hub gives them.
+//!
+//! Silence counts from the last of: the renewal seen, the moment from which the present duration
+//! holds, and the moment from which this hub sees at all. After a start, or after the watch broke,
+//! the hub has seen nothing yet, and every agent starts anew.
 
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::managed_cluster as statements;
@@ -17,82 +24,78 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 use std::time::Instant;
 
-/// Lease durations without renewal after which an agent counts as lost.
+/// Lease durations without renewal after which an agent counts as lost that promises nothing; and
+/// the most that one can promise.
 const GRACE_LEASE_DURATIONS: u32 = 5;
 
-/// How long an agent may be silent.
+/// How long an agent may be silent at most, and how far its clock may be off.
 pub(super) fn grace(lease_duration_seconds: i32) -> Duration {
-    let seconds = u64::try_from(lease_duration_seconds).unwrap_or(0);
-    Duration::from_secs(seconds) * GRACE_LEASE_DURATIONS
+    seconds(lease_duration_seconds) * GRACE_LEASE_DURATIONS
 }
 
-/// The last renewal of one lease that the hub saw.
+fn seconds(count: i32) -> Duration {
+    Duration::from_secs(u64::try_from(count).unwrap_or(0))
+}
+
+/// What an agent wrote into its lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Renewal {
+    at: Option<Timestamp>,
+    promise: Option<Duration>,
+}
+
+impl Renewal {
+    /// Reads a lease.
+    pub(super) fn of(lease: &Lease) -> Self {
+        let Some(spec) = &lease.spec else {
+            return Self::default();
+        };
+        let promise = spec.lease_duration_seconds.filter(|count| *count > 0);
+        Self {
+            at: spec.renew_time.as_ref().map(|time| time.0),
+            promise: promise.map(seconds),
+        }
+    }
+}
+
+/// What is known of one agent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sighting {
-    /// When, by the hub's monotonic clock.
-    pub(super) seen: Instant,
-    /// What the agent wrote.
-    renewed: Option<Timestamp>,
+struct Sighting {
+    /// When the last renewal was seen.
+    seen: Instant,
+    renewal: Renewal,
     /// How far the agent's clock is ahead of the hub's, at most; absent for the first look, which
     /// says nothing about when the renewal happened.
-    pub(super) ahead: Option<SignedDuration>,
+    ahead: Option<SignedDuration>,
+    /// The lease duration by which the agent was judged last, in seconds, and since when it holds;
+    /// absent before the first judgement.
+    judged: Option<(i32, Instant)>,
+    /// Whether a look at the end of the agent's time is due anyway.
+    is_watched: bool,
 }
 
-/// The last renewals seen, by name of the WEC.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sightings(Arc<Mutex<HashMap<String, Sighting>>>);
-
-impl Sightings {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Sighting>> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Takes note of a lease as a watch delivered it.
-    pub(super) fn saw(&self, cluster: &str, lease: &Lease) {
-        let renewed = lease
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.renew_time.as_ref());
-        let renewed = renewed.map(|time| time.0);
-        let mut all = self.lock();
-        let last = all.get(cluster).copied();
-        if let Some(next) = next(last, renewed, Instant::now(), Timestamp::now()) {
-            all.insert(cluster.to_owned(), next);
+impl Sighting {
+    fn first(renewal: Renewal, seen: Instant) -> Self {
+        Self {
+            seen,
+            renewal,
+            ahead: None,
+            judged: None,
+            is_watched: false,
         }
     }
 
-    /// Forgets a lease that is gone.
-    pub(super) fn forget(&self, cluster: &str) {
-        self.lock().remove(cluster);
+    /// How long the agent may be silent.
+    fn allowance(&self, lease_duration_seconds: i32) -> Duration {
+        let grace = grace(lease_duration_seconds);
+        self.renewal
+            .promise
+            .map_or(grace, |promise| promise.min(grace))
     }
 
-    /// The last renewal seen.
-    pub(super) fn of(&self, cluster: &str) -> Option<Sighting> {
-        self.lock().get(cluster).copied()
-    }
-}
-
-/// The sighting after a look at a lease; nothing if it shows no new renewal.
-fn next(
-    last: Option<Sighting>,
-    renewed: Option<Timestamp>,
-    seen: Instant,
-    now: Timestamp,
-) -> Option<Sighting> {
-    match last {
-        Some(last) if last.renewed == renewed => None,
-        Some(_) => Some(Sighting {
-            seen,
-            renewed,
-            ahead: renewed.map(|renewed| renewed.duration_since(now)),
-        }),
-        None => Some(Sighting {
-            seen,
-            renewed,
-            ahead: None,
-        }),
+    fn clock_is_right(&self) -> Option<bool> {
+        let (duration, _) = self.judged?;
+        Some(self.ahead?.unsigned_abs() < grace(duration))
     }
 }
 
@@ -101,81 +104,117 @@ fn next(
 pub(super) enum Liveness {
     /// It is alive; look again after this time, when it would be lost.
     Alive(Duration),
-    /// It has been silent for the whole grace period.
+    /// It has been silent for longer than it may.
     Lost,
 }
 
-/// Judges an agent by how long ago it was seen.
-pub(super) fn judge(silent: Duration, grace: Duration) -> Liveness {
-    match grace.checked_sub(silent) {
-        Some(left) if !left.is_zero() => Liveness::Alive(left),
-        _ => Liveness::Lost,
+/// The last renewals seen, by name of the WEC.
+#[derive(Clone, Debug)]
+pub(super) struct Sightings(Arc<Mutex<Seen>>);
+
+#[derive(Debug)]
+struct Seen {
+    agents: HashMap<String, Sighting>,
+    /// From when on this hub sees renewals.
+    sight_since: Instant,
+}
+
+impl Default for Sightings {
+    fn default() -> Self {
+        Self::starting(Instant::now())
     }
 }
 
-/// What to say about an agent's clock, if anything.
-pub(super) fn clock(ahead: Option<SignedDuration>, grace: Duration) -> Option<Statement> {
-    let off = ahead?.unsigned_abs();
-    Some(if off < grace {
-        statements::CLOCK_IN_SYNC
-    } else {
-        statements::CLOCK_OUT_OF_SYNC
-    })
+impl Sightings {
+    fn starting(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(Seen {
+            agents: HashMap::new(),
+            sight_since: now,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes note of a lease as the server showed it; returns whether the agent must be looked at
+    /// now. In steady state a renewal costs this and nothing else.
+    pub(super) fn saw(
+        &self,
+        cluster: &str,
+        renewal: Renewal,
+        seen: Instant,
+        now: Timestamp,
+    ) -> bool {
+        let mut all = self.lock();
+        let Some(last) = all.agents.get_mut(cluster) else {
+            let first = Sighting::first(renewal, seen);
+            all.agents.insert(cluster.to_owned(), first);
+            return true;
+        };
+        if last.renewal == renewal {
+            return false;
+        }
+        let clock = last.clock_is_right();
+        let is_tighter = renewal.promise != last.renewal.promise;
+        last.seen = seen;
+        last.renewal = renewal;
+        last.ahead = renewal.at.map(|at| at.duration_since(now));
+        !last.is_watched || is_tighter || last.clock_is_right() != clock
+    }
+
+    /// Takes note that the hub sees nothing before this moment.
+    pub(super) fn blind_until(&self, moment: Instant) {
+        let mut all = self.lock();
+        all.sight_since = all.sight_since.max(moment);
+    }
+
+    /// Forgets a lease that is gone.
+    pub(super) fn forget(&self, cluster: &str) {
+        self.lock().agents.remove(cluster);
+    }
+
+    /// Judges an agent by how long ago it was seen; nothing if it has no lease.
+    pub(super) fn judge(
+        &self,
+        cluster: &str,
+        lease_duration_seconds: i32,
+        now: Instant,
+    ) -> Option<Liveness> {
+        let mut all = self.lock();
+        let sight_since = all.sight_since;
+        let agent = all.agents.get_mut(cluster)?;
+        let holds_since = match agent.judged {
+            Some((duration, since)) if duration == lease_duration_seconds => since,
+            Some(_) => now,
+            None => agent.seen,
+        };
+        agent.judged = Some((lease_duration_seconds, holds_since));
+        let heard = agent.seen.max(holds_since).max(sight_since);
+        let silent = now.saturating_duration_since(heard);
+        let left = agent
+            .allowance(lease_duration_seconds)
+            .saturating_sub(silent);
+        // Sight may come back in the future: the agent's time has not begun.
+        let blind = sight_since.saturating_duration_since(now);
+        agent.is_watched = !left.is_zero();
+        Some(match left.is_zero() {
+            true => Liveness::Lost,
+            false => Liveness::Alive(left + blind),
+        })
+    }
+
+    /// What to say about an agent's clock, if anything.
+    pub(super) fn clock(&self, cluster: &str) -> Option<Statement> {
+        let is_right = self.lock().agents.get(cluster)?.clock_is_right()?;
+        Some(match is_right {
+            true => statements::CLOCK_IN_SYNC,
+            false => statements::CLOCK_OUT_OF_SYNC,
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("a time")
-    }
-
-    #[test]
-    fn the_grace_period_is_five_lease_durations() {
-        assert_eq!(grace(60), Duration::from_secs(300));
-        assert_eq!(grace(1), Duration::from_secs(5));
-    }
-
-    #[test]
-    fn an_agent_is_lost_when_the_grace_period_is_over_and_not_before() {
-        let grace = grace(1);
-        assert_eq!(judge(Duration::ZERO, grace), Liveness::Alive(grace));
-        assert_eq!(
-            judge(Duration::from_millis(4999), grace),
-            Liveness::Alive(Duration::from_millis(1))
-        );
-        assert_eq!(judge(grace, grace), Liveness::Lost);
-        assert_eq!(judge(Duration::MAX, grace), Liveness::Lost);
-    }
-
-    #[test]
-    fn only_a_new_renewal_counts_as_seen_whatever_the_agents_clock_says() {
-        let start = Instant::now();
-        let first = next(None, Some(at(1000)), start, at(5000)).expect("first look");
-        assert_eq!((first.seen, first.ahead), (start, None));
-
-        let later = start + Duration::from_secs(60);
-        assert_eq!(next(Some(first), Some(at(1000)), later, at(5060)), None);
-
-        let renewed = next(Some(first), Some(at(900)), later, at(5060)).expect("a renewal");
-        assert_eq!(renewed.seen, later);
-        assert_eq!(renewed.ahead, Some(SignedDuration::from_secs(900 - 5060)));
-    }
-
-    #[test]
-    fn a_clock_is_judged_in_both_directions_against_the_grace_period() {
-        let grace = Duration::from_secs(300);
-        let reason = |seconds: i64| {
-            clock(Some(SignedDuration::from_secs(seconds)), grace).map(|statement| statement.reason)
-        };
-        assert_eq!(reason(-299).as_deref(), Some("ManagedClusterClockSynced"));
-        assert_eq!(reason(299).as_deref(), Some("ManagedClusterClockSynced"));
-        assert_eq!(reason(300).as_deref(), Some("ManagedClusterClockOutOfSync"));
-        assert_eq!(
-            reason(-3600).as_deref(),
-            Some("ManagedClusterClockOutOfSync")
-        );
-        assert_eq!(clock(None, grace), None);
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use super::joining;
 use super::joining::Tally;
+use super::liveness::Renewal;
 use super::liveness::Sightings;
 use super::pins;
 use super::requests::RequestIndex;
@@ -27,10 +28,12 @@ use hyades_runtime::kube::Resource;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::core::PartialObjectMeta;
 use hyades_runtime::kube::runtime::watcher;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What may change on its own and wants attention. The key of a WEC is the name of its inventory
 /// object, whatever that is; the empty key stands for the roles that all WECs share.
@@ -214,7 +217,8 @@ fn watch_leases(client: &Client, queues: &Queues, sightings: Sightings) -> Cache
         object.metadata.annotations = None;
         object.metadata.owner_references = None;
     };
-    controller::watch_trimmed(
+    let blind = sightings.clone();
+    controller::watch_attentively(
         Api::all(client.clone()),
         of_clusters(),
         trim,
@@ -223,13 +227,22 @@ fn watch_leases(client: &Client, queues: &Queues, sightings: Sightings) -> Cache
                 && object.name_any() == hyades_api::names::LEASE
                 && let Some(cluster) = object.namespace()
             {
-                match change {
-                    Change::Deleted(_) => sightings.forget(&cluster),
-                    _ => sightings.saw(&cluster, object),
+                let must_look = match change {
+                    Change::Deleted(_) => {
+                        sightings.forget(&cluster);
+                        true
+                    }
+                    _ => {
+                        let renewal = Renewal::of(object);
+                        sightings.saw(&cluster, renewal, Instant::now(), Timestamp::now())
+                    }
+                };
+                if must_look {
+                    queues.clusters.add(cluster);
                 }
-                queues.clusters.add(cluster);
             }
         },
+        move |pause| blind.blind_until(Instant::now() + pause),
     )
 }
 

@@ -22,6 +22,7 @@ use hyades_runtime::apply;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequestCondition;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
@@ -293,6 +294,19 @@ impl Its {
         patched.expect("patched");
     }
 
+    /// Reports a WEC as available, as its agent does.
+    pub async fn report_available(&self, cluster: &str) {
+        let api = Api::<ManagedCluster>::all(self.admin());
+        let object = api.get(cluster).await.expect("there");
+        let mut all = object.status.conditions;
+        let statement = conditions::managed_cluster::AVAILABLE_STATEMENT;
+        conditions::set(&mut all, &statement, Time(Timestamp::now()));
+        let patch = Patch::Merge(json!({"status": {"conditions": all}}));
+        let parameters = PatchParams::default();
+        let patched = api.patch_status(cluster, &parameters, &patch).await;
+        patched.expect("reported");
+    }
+
     /// Registers a WEC from nothing, and returns once its agent has its rights.
     pub async fn register(&self, cluster: &str, name: &str) -> AgentIdentity {
         let agent = agent(cluster, name);
@@ -404,15 +418,26 @@ pub async fn may_renew_lease(client: &Client, cluster: &str) -> bool {
     renew_lease(client, cluster, Timestamp::now()).await
 }
 
-/// Writes a time into the lease of a WEC, as agents do; returns whether that was allowed.
+/// Writes a time into the lease of a WEC, as upstream's agents do; returns whether that was
+/// allowed.
 pub async fn renew_lease(client: &Client, cluster: &str, time: Timestamp) -> bool {
+    write_lease(client, cluster, json!({"renewTime": format!("{time:.6}")})).await
+}
+
+/// Renews the lease of a WEC, promising to do so again within so many seconds.
+pub async fn promise_lease(client: &Client, cluster: &str, seconds: i32) -> bool {
+    let time = Timestamp::now();
+    let spec = json!({"renewTime": format!("{time:.6}"), "leaseDurationSeconds": seconds});
+    write_lease(client, cluster, spec).await
+}
+
+async fn write_lease(client: &Client, cluster: &str, spec: Value) -> bool {
     use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
     let api = Api::<Lease>::namespaced(client.clone(), cluster);
     let Ok(mut lease) = api.get(names::LEASE).await else {
         return false;
     };
-    let renewed = serde_json::from_value(json!(format!("{time:.6}"))).expect("a time");
-    lease.spec.get_or_insert_default().renew_time = Some(renewed);
+    lease.spec = serde_json::from_value(spec).expect("a spec");
     api.replace(names::LEASE, &PostParams::default(), &lease)
         .await
         .is_ok()

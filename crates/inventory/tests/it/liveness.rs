@@ -65,3 +65,55 @@ async fn a_wrong_clock_is_reported_and_a_corrected_one_too() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_agent_that_promises_is_lost_within_one_lease_and_comes_back_with_its_next_renewal() {
+    let its = Its::with_hub(Options::default()).await;
+    let agent = its.register("c1", "a").await;
+    let client = its.agent(&agent);
+    assert!(fixture::promise_lease(&client, "c1", 1).await);
+    let lost = |object: &ManagedCluster| {
+        says(
+            object,
+            "ManagedClusterConditionAvailable",
+            "Unknown",
+            "ManagedClusterLeaseUpdateStopped",
+        )
+    };
+    // The lease of the inventory object is a minute, of which five would be waited for.
+    its.until_cluster("c1", "is lost", lost).await;
+
+    assert!(fixture::promise_lease(&client, "c1", 1).await);
+    its.report_available("c1").await;
+    its.until_cluster("c1", "has lost its taint", |object| {
+        object.spec.taints.is_empty()
+    })
+    .await;
+    its.until_cluster("c1", "is lost again", lost).await;
+}
+
+#[tokio::test]
+async fn a_hub_that_starts_calls_nobody_lost_who_renews() {
+    let mut its = Its::with_hub(Options::default()).await;
+    let agent = its.register("c1", "a").await;
+    let client = its.agent(&agent);
+    its.report_available("c1").await;
+    assert!(fixture::promise_lease(&client, "c1", 1).await);
+    its.stop_programs();
+    // Longer than the promise, while nobody looks.
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    its.start_hub(Options::default());
+    let api = Api::<ManagedCluster>::all(its.admin());
+    for _ in 0..8 {
+        its.meanwhile(tokio::time::sleep(std::time::Duration::from_millis(200)))
+            .await;
+        let object = api.get("c1").await.expect("there");
+        assert!(says(
+            &object,
+            "ManagedClusterConditionAvailable",
+            "True",
+            "ManagedClusterAvailable"
+        ));
+        assert!(fixture::promise_lease(&client, "c1", 1).await);
+    }
+}
