@@ -6,6 +6,7 @@
 use crate::hub;
 use crate::manifests;
 use crate::manifests::Program;
+use crate::manifests::named_rule;
 use crate::manifests::rule;
 use crate::operator;
 use hyades_api::cluster::ManagedCluster;
@@ -145,7 +146,13 @@ fn operator_objects(options: &InstallOptions) -> [Value; 4] {
 fn bootstrap_rules() -> Vec<Value> {
     let cluster = names::CLUSTER_GROUP;
     vec![
-        rule("", &["configmaps"], &["get"]),
+        // How `clusteradm join` finds the hub's authority; upstream's role opens every ConfigMap.
+        named_rule(
+            "",
+            &["configmaps"],
+            &["cluster-info", "kube-root-ca.crt"],
+            &["get"],
+        ),
         rule(
             "certificates.k8s.io",
             &["certificatesigningrequests"],

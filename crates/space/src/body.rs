@@ -16,6 +16,11 @@ use crate::status::Status;
 /// takes (1.5 MiB) in its most verbose encoding.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// How much of a body beyond the limit is received and thrown away, so that its sender reads the
+/// refusal: one that is still writing when the connection closes sees a broken connection instead.
+/// It covers the largest bodies that people send by mistake; a body without end is cut off.
+const DRAINED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// How long a client may take to send its body. At 3 MiB that is a line of 400 kbit/s.
 const BODY_SECONDS_MAX: u64 = 60;
 
@@ -29,16 +34,25 @@ where
 {
     let reading = async {
         let mut bytes = BytesMut::new();
+        let mut surplus = 0;
         while let Some(frame) = body.frame().await {
             let broken = "the request body broke off before its end; send it again";
             let frame = frame.map_err(|_| Status::bad_request(broken))?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            if bytes.len() + data.len() > BODY_BYTES_MAX {
-                return Err(Status::too_large(BODY_BYTES_MAX));
+            if surplus == 0 && bytes.len() + data.len() <= BODY_BYTES_MAX {
+                bytes.extend_from_slice(&data);
+                continue;
             }
-            bytes.extend_from_slice(&data);
+            bytes.clear();
+            surplus += data.len();
+            if surplus > DRAINED_BYTES_MAX {
+                break;
+            }
+        }
+        if surplus > 0 {
+            return Err(Status::too_large(BODY_BYTES_MAX));
         }
         Ok(bytes.freeze())
     };

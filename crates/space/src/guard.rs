@@ -65,6 +65,10 @@ pub trait Guard: Send + Sync + 'static {
     /// 403 in the API server's words.
     fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Result<(), Status>;
 
+    /// A number that is another one whenever what somebody may do may have changed: as long as it
+    /// stands, an answer of [`Guard::authorize`] does, too.
+    fn rights_version(&self) -> u64;
+
     /// Whether the user may make this very write, whose content is known by now: escalation by
     /// roles and bindings, approval of certificates for a signer.
     ///

@@ -160,6 +160,12 @@ impl Encoded {
         Encoded { bytes, splice_at }
     }
 
+    /// The size in bytes, without the revision's digits.
+    #[expect(clippy::len_without_is_empty, reason = "an object is never empty")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The object at a revision.
     pub fn at(&self, revision: Revision) -> Bytes {
         let digits = revision.to_string();

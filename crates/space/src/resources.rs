@@ -35,6 +35,7 @@ use crate::status;
 use crate::status::Status;
 use crate::subresource;
 use crate::watch;
+use crate::watch::Reader;
 use crate::write;
 
 /// Serves a request that the guard has let through.
@@ -177,7 +178,8 @@ fn list_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
 
 fn watch_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
     let representation = representation(call, place)?;
-    let watcher = match watch::open(&call.core, place, &call.head.query, representation) {
+    let reader = Reader::new(call.user.clone(), call.asked.clone());
+    let watcher = match watch::open(&call.core, place, &call.head.query, representation, reader) {
         Ok(watcher) => watcher,
         // A watch that starts too far back is told inside the stream, as upstream's clients expect.
         Err(status) if status.code == 410 => {

@@ -82,6 +82,7 @@ where
                 headers: parts.headers,
                 peer: parts.extensions.get::<PeerCertificate>().cloned(),
                 user: service.user.unwrap_or_default(),
+                asked: None,
                 in_process: false,
             };
             let call = Call {
@@ -132,6 +133,8 @@ pub(crate) struct Call {
     peer: Option<PeerCertificate>,
     /// Whom the request acts as, once that is known.
     pub(crate) user: UserInfo,
+    /// What was asked for and granted, if it is a resource.
+    pub(crate) asked: Option<Attributes>,
     /// Whether the user was given by the process itself.
     in_process: bool,
 }
@@ -181,6 +184,7 @@ where
             };
             let attributes = target.attributes(verb, &call.head.query);
             call.core.authorize(&call.user, &attributes)?;
+            call.asked = Some(attributes);
             // Nobody's bytes are read before he is known to be allowed.
             let bytes = body::read(body).await?;
             resources::serve(call, &target, verb, bytes).await

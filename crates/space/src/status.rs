@@ -260,6 +260,15 @@ impl Status {
         Status::new(413, Reason::RequestEntityTooLarge, message)
     }
 
+    /// 413 for an object that grew beyond what may be stored.
+    pub fn object_too_large(bytes: usize, limit_bytes: usize) -> Status {
+        let message = format!(
+            "Request entity too large: the object would have {bytes} bytes in store, and the limit \
+             is {limit_bytes}; split its content among several objects"
+        );
+        Status::new(413, Reason::RequestEntityTooLarge, message)
+    }
+
     /// 415 in the words of the body decoder.
     pub fn unknown_format(accepted: &str) -> Status {
         let message = format!(

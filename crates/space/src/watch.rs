@@ -6,7 +6,7 @@
 //!
 //! A stream is pulled by its client. One that does not read falls behind in the store's history and
 //! is cut with 410; it never holds anything up. An idle stream waits on three timers and one wake-up
-//! and costs nothing.
+//! and costs nothing. Whoever loses the right to watch sees nothing more: the stream ends.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ use crate::core::Place;
 use crate::core::store_failed;
 use crate::encode;
 use crate::encode::IncludeObject;
+use crate::identity::Attributes;
+use crate::identity::UserInfo;
 use crate::list;
 use crate::list::ListOptions;
 use crate::names;
@@ -57,10 +59,43 @@ const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// How many initial entries are encoded between two pieces; keeps the first bytes early.
 const INITIAL_BATCH: usize = 256;
 
+/// Whoever reads a watch. He is judged again when rights have changed: a watch outlives the request
+/// that opened it by up to an hour, and what he may see now is not what he might then.
+pub(crate) struct Reader {
+    user: UserInfo,
+    asked: Option<Attributes>,
+    /// The version of the rights by which he was judged last.
+    judged_by: Option<u64>,
+}
+
+impl Reader {
+    /// A user, and what he asked for.
+    pub(crate) fn new(user: UserInfo, asked: Option<Attributes>) -> Reader {
+        Reader {
+            user,
+            asked,
+            judged_by: None,
+        }
+    }
+
+    /// Whether he may still read.
+    fn may_read(&mut self, core: &Core) -> bool {
+        let version = core.guard.rights_version();
+        if self.judged_by == Some(version) {
+            return true;
+        }
+        self.judged_by = Some(version);
+        self.asked
+            .as_ref()
+            .is_some_and(|asked| core.authorize(&self.user, asked).is_ok())
+    }
+}
+
 /// A running watch.
 pub(crate) struct Watcher {
     core: Arc<Core>,
     place: Place,
+    reader: Reader,
     selection: Selection,
     representation: Representation,
     include: IncludeObject,
@@ -123,6 +158,7 @@ pub(crate) fn open(
     place: &Place,
     query: &Query,
     representation: Representation,
+    reader: Reader,
 ) -> Result<Watcher, Status> {
     let mut selection = Selection::parse(&place.resource, query)?;
     if !place.name.is_empty() {
@@ -157,6 +193,7 @@ pub(crate) fn open(
     Ok(Watcher {
         core: Arc::clone(core),
         place: place.clone(),
+        reader,
         selection,
         representation,
         include: IncludeObject::parse(query),
@@ -226,15 +263,22 @@ impl Watcher {
         if self.ended {
             return None;
         }
+        let core = Arc::clone(&self.core);
+        if !self.reader.may_read(&core) {
+            return None;
+        }
         if let Some(bytes) = self.next_initial() {
             return Some(bytes);
         }
-        let core = Arc::clone(&self.core);
         loop {
             tokio::select! {
                 biased;
                 () = core.stop.cancelled() => return None,
                 event = self.events.next() => {
+                    // Rights follow a write before its event is out, so none is shown too late.
+                    if !self.reader.may_read(&core) {
+                        return None;
+                    }
                     let bytes = self.live(event);
                     if !bytes.is_empty() {
                         return Some(bytes);

@@ -49,6 +49,20 @@ const NAME_SUFFIX_LENGTH: usize = 5;
 /// The longest prefix that leaves room for the suffix within 63 bytes.
 const NAME_PREFIX_BYTES_MAX: usize = 63 - NAME_SUFFIX_LENGTH;
 
+/// The largest stored object, in bytes: what etcd takes in one request by default (1.5 MiB), so that
+/// whatever is kept here can also be kept by a real API server. It bounds objects that grow by many
+/// small patches, as the limit of bodies does not.
+pub(crate) const OBJECT_BYTES_MAX: usize = 3 * 512 * 1024;
+
+/// Encodes an object for the store.
+fn encode(object: &Value) -> Result<Encoded, Status> {
+    let encoded = Encoded::new(object);
+    match encoded.len() {
+        bytes if bytes > OBJECT_BYTES_MAX => Err(Status::object_too_large(bytes, OBJECT_BYTES_MAX)),
+        _ => Ok(encoded),
+    }
+}
+
 /// Lease renewals and Events may be newer in memory than on disk; nothing else may.
 pub(crate) fn durability(resource: &Resource) -> Durability {
     if resource.prefix == "core/events/" || resource.is(&Gvr::LEASES) {
@@ -127,7 +141,7 @@ async fn create_named(
     if actor.options.dry_run {
         return create_dry(core, place, &stored);
     }
-    let encoded = Encoded::new(&stored);
+    let encoded = encode(&stored)?;
     let key = place.key();
     let durability = durability(&place.resource);
     let put = core
@@ -318,7 +332,7 @@ async fn commit(
     if strategy::is_finished(&place.resource, &stored) {
         return remove_finished(core, place, entry, &stored).await;
     }
-    let encoded = Encoded::new(&stored);
+    let encoded = encode(&stored)?;
     let put = core.store.put(
         &entry.key,
         Expect::At(entry.modified),

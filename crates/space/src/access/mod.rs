@@ -157,6 +157,10 @@ impl Guard for Access {
         self.judge(user, attributes)
     }
 
+    fn rights_version(&self) -> u64 {
+        self.authoriser.version()
+    }
+
     fn admit(&self, user: &UserInfo, write: &Write<'_>) -> Result<(), Status> {
         admission::admit(&self.authoriser, user, write)
     }

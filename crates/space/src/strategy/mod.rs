@@ -145,13 +145,16 @@ fn reset_status(resource: &Resource, object: &mut Value) {
 /// Brings a changed object into the limits of what its author may change through this place.
 pub(crate) fn prepare_update(core: &Core, place: &Place, new: &mut Value, old: &Value) {
     for field in [
-        "uid",
         "creationTimestamp",
         "generation",
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
     ] {
         object::copy(new, old, field);
+    }
+    // A uid that was stated stands, and validation refuses it when it is another object's.
+    if object::uid(new).is_empty() {
+        object::copy(new, old, "uid");
     }
     object::set(new, "selfLink", Value::Null);
     match place.subresource.as_str() {

@@ -31,6 +31,10 @@ impl Guard for Open {
         Ok(())
     }
 
+    fn rights_version(&self) -> u64 {
+        0
+    }
+
     fn admit(&self, _: &UserInfo, _: &Write<'_>) -> Result<(), Status> {
         Ok(())
     }

@@ -17,6 +17,8 @@ pub mod rule;
 use std::sync::Arc;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use hyades_store::Store;
 use serde_json::Value;
@@ -71,6 +73,8 @@ pub struct HeldRules {
 #[derive(Debug, Clone, Default)]
 pub struct Authoriser {
     index: Arc<RwLock<Index>>,
+    /// How many changes of roles and bindings the index has followed.
+    version: Arc<AtomicU64>,
 }
 
 impl Authoriser {
@@ -78,6 +82,7 @@ impl Authoriser {
     pub fn following(store: &Store) -> Authoriser {
         let authoriser = Authoriser::default();
         let index = Arc::clone(&authoriser.index);
+        let version = Arc::clone(&authoriser.version);
         store.hook(
             STORE_PREFIX,
             Box::new(move |event| {
@@ -89,6 +94,7 @@ impl Authoriser {
                     .write()
                     .expect("no code panics while it holds the index")
                     .apply(&event.key, object.as_ref());
+                version.fetch_add(1, Ordering::Release);
             }),
         );
         authoriser
@@ -98,6 +104,11 @@ impl Authoriser {
         self.index
             .read()
             .expect("no code panics while it holds the index")
+    }
+
+    /// How many changes of roles and bindings stand behind the decisions made now.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Whether the user may do what is asked.

@@ -1,0 +1,105 @@
+//! The exact rights of an agent, of bootstrap credentials, and of nobody.
+
+use expect_test::expect;
+
+use super::trials::Place;
+use super::trials::allowed;
+use super::trials::discover;
+use crate::upstream::Its;
+use crate::upstream::agent::only_inventory_object;
+
+/// Own and foreign places, of which one has a name that begins with the other's.
+const PLACES: [Place; 8] = [
+    in_namespace("cluster1"),
+    in_namespace("cluster10"),
+    in_namespace("cluster"),
+    in_namespace("default"),
+    in_namespace("kube-system"),
+    in_namespace("open-cluster-management"),
+    named("cluster1"),
+    named("cluster10"),
+];
+
+const fn in_namespace(namespace: &'static str) -> Place {
+    Place {
+        namespace,
+        name: "",
+    }
+}
+
+const fn named(name: &'static str) -> Place {
+    Place {
+        namespace: "",
+        name,
+    }
+}
+
+#[test]
+fn an_agent_may_do_exactly_this_and_nothing_in_any_other_mailbox() {
+    let its = Its::start();
+    let agent = its.register("cluster1", "a");
+    its.register("cluster10", "a");
+    its.register("cluster", "a");
+    let resources = discover(&its.admin);
+    expect![[r#"
+        namespace cluster1: events create,patch,update
+        namespace cluster1: events.events.k8s.io create,patch,update
+        namespace cluster1: leases.coordination.k8s.io get,list,update,watch
+        namespace cluster1: managedclusteraddons.addon.open-cluster-management.io get,list,watch
+        namespace cluster1: managedclusteraddons.addon.open-cluster-management.io/status patch,update
+        namespace cluster1: manifestworks.work.open-cluster-management.io get,list,patch,update,watch
+        namespace cluster1: manifestworks.work.open-cluster-management.io/status patch,update
+        cluster-scoped cluster1: certificatesigningrequests.certificates.k8s.io create,get,list,watch
+        cluster-scoped cluster1: managedclusters.cluster.open-cluster-management.io get,update
+        cluster-scoped cluster1: managedclusters.cluster.open-cluster-management.io/status patch,update
+        cluster-scoped cluster1: selfsubjectaccessreviews.authorization.k8s.io create
+        cluster-scoped cluster1: selfsubjectreviews.authentication.k8s.io create
+        cluster-scoped cluster1: selfsubjectrulesreviews.authorization.k8s.io create
+        cluster-scoped cluster10: certificatesigningrequests.certificates.k8s.io create,get,list,watch
+        cluster-scoped cluster10: selfsubjectaccessreviews.authorization.k8s.io create
+        cluster-scoped cluster10: selfsubjectreviews.authentication.k8s.io create
+        cluster-scoped cluster10: selfsubjectrulesreviews.authorization.k8s.io create
+    "#]].assert_eq(&allowed(&agent.caller, &resources, &PLACES));
+    // Lists and watches of inventory objects are for one name, which is its own.
+    agent.caller.watch(&only_inventory_object("cluster1"));
+    for other in ["cluster10", "cluster"] {
+        let refused = agent.caller.try_watch(&only_inventory_object(other));
+        assert_eq!(refused.err(), Some(403), "{other}");
+    }
+}
+
+#[test]
+fn bootstrap_credentials_may_announce_and_ask_and_nothing_else() {
+    let its = Its::start();
+    its.register("cluster1", "a");
+    let resources = discover(&its.admin);
+    expect![[r#"
+        cluster-scoped cluster1: certificatesigningrequests.certificates.k8s.io create,get,list,watch
+        cluster-scoped cluster1: managedclusters.cluster.open-cluster-management.io create,get,list,watch
+        cluster-scoped cluster1: selfsubjectaccessreviews.authorization.k8s.io create
+        cluster-scoped cluster1: selfsubjectreviews.authentication.k8s.io create
+        cluster-scoped cluster1: selfsubjectrulesreviews.authorization.k8s.io create
+        cluster-scoped cluster10: certificatesigningrequests.certificates.k8s.io create,get,list,watch
+        cluster-scoped cluster10: managedclusters.cluster.open-cluster-management.io create,get,list,watch
+        cluster-scoped cluster10: selfsubjectaccessreviews.authorization.k8s.io create
+        cluster-scoped cluster10: selfsubjectreviews.authentication.k8s.io create
+        cluster-scoped cluster10: selfsubjectrulesreviews.authorization.k8s.io create
+    "#]].assert_eq(&allowed(&its.bootstrap, &resources, &PLACES));
+    let in_kube = |place: &str, name: &str| format!("/api/v1/namespaces/kube-{place}/{name}");
+    let public = ["configmaps/cluster-info", "configmaps/kube-root-ca.crt"];
+    for name in public {
+        its.bootstrap.get(&in_kube("public", name)).ok();
+    }
+    let path = in_kube("system", "configmaps/extension-apiserver-authentication");
+    its.bootstrap.get(&path).refused(403);
+}
+
+#[test]
+fn a_wrong_token_and_no_credentials_open_nothing() {
+    let its = Its::start();
+    let resources = discover(&its.admin);
+    let nobody = its.wire.with_token(&format!("{}x", its.token));
+    expect![[r#""#]].assert_eq(&allowed(&nobody, &resources, &PLACES));
+    let anonymous = its.wire.anonymous();
+    expect![[r#""#]].assert_eq(&allowed(&anonymous, &resources, &PLACES));
+}
