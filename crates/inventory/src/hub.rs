@@ -10,6 +10,7 @@
 //! CertificateSigningRequest ▶ one key per request ▶ approve, deny or leave (requests)
 //! ManagedClusterSet, binding ▶ one key per set ▶ members, conditions (sets)
 //! JoinRule ▶ one key per rule ▶ count, condition (joining)
+//! Placement ▶ one key per placement ▶ decisions, conditions (crate::placement)
 //! ```
 //!
 //! Each module decides with pure functions over what was seen; `cluster` alone talks to the server
@@ -49,6 +50,7 @@ use crate::hub::joining::Invitation;
 use crate::hub::observed::Observed;
 use crate::hub::requests::Owner;
 use crate::hub::requests::Request;
+use crate::placement;
 use hyades_api::features::Family;
 use hyades_api::features::FeatureError;
 use hyades_api::features::FeatureGates;
@@ -308,6 +310,11 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
         observed,
         claims: RefCell::default(),
     });
+    let shared = placement::Shared {
+        wecs: hub.observed.clusters.store(),
+        sets: hub.observed.sets.store(),
+        bindings: hub.observed.set_bindings.store(),
+    };
     let clusters = Rc::new(cluster::Reconciler::new(hub.clone()));
     let approver = Rc::new(requests::Approver::new(hub.clone()));
     let sets = Rc::new(sets::Reconciler::new(hub.clone(), queues.sets.clone()));
@@ -316,6 +323,7 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
     queues.clusters.add(String::new());
     queues.sets.add(String::new());
     tokio::join!(
+        placement::run(shared, queues.placements.clone(), &context),
         controller::work(
             "ManagedCluster",
             queues.clusters.clone(),

@@ -18,3 +18,4 @@ pub mod hub;
 pub mod install;
 mod manifests;
 pub mod operator;
+pub mod placement;

@@ -7,6 +7,7 @@ use super::liveness::Sightings;
 use super::pins;
 use super::requests::RequestIndex;
 use super::requests::SeenRequest;
+use crate::placement;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::cluster::ManagedClusterSet;
 use hyades_api::cluster::ManagedClusterSetBinding;
@@ -43,6 +44,7 @@ pub(super) struct Queues {
     pub(super) requests: Queue<String>,
     pub(super) sets: Queue<String>,
     pub(super) rules: Queue<String>,
+    pub(super) placements: placement::Changes,
 }
 
 /// The caches.
@@ -147,6 +149,7 @@ fn watch_clusters(client: &Client, queues: &Queues, index: RequestIndex) -> Cach
                 }
                 queues.clusters.add(name);
                 queues.clusters.add(String::new());
+                queues.placements.wec(object.name_any());
                 // Sets count members; a burst of changes is counted once.
                 queues.sets.add_after(String::new(), super::sets::SETTLE);
             }
@@ -154,13 +157,13 @@ fn watch_clusters(client: &Client, queues: &Queues, index: RequestIndex) -> Cach
     )
 }
 
-/// The hub neither reads nor writes what the agent reports of resources and claims.
+/// Nobody here reads the authorities of WECs, which are the largest part of their objects.
+/// Placements read the rest.
 pub(super) fn trim_cluster(object: &mut ManagedCluster) {
     object.metadata.managed_fields = None;
-    object.status.capacity.clear();
-    object.status.allocatable.clear();
-    object.status.cluster_claims.clear();
-    object.spec.managed_cluster_client_configs.clear();
+    for config in &mut object.spec.managed_cluster_client_configs {
+        config.ca_bundle = None;
+    }
 }
 
 fn watch_mailboxes(
@@ -307,6 +310,7 @@ fn watch_sets(client: &Client, queues: &Queues) -> Cache<ManagedClusterSet> {
     controller::watch(all, watcher::Config::default(), move |change| {
         if let Change::Applied(object) | Change::Deleted(object) = change {
             queues.sets.add(object.name_any());
+            queues.placements.set(object.name_any());
         }
     })
 }
@@ -315,6 +319,10 @@ fn watch_set_bindings(client: &Client, queues: &Queues) -> Cache<ManagedClusterS
     let queues = queues.clone();
     let all = Api::all(client.clone());
     controller::watch(all, watcher::Config::default(), move |change| {
+        if let Change::Applied(object) | Change::Deleted(object) = change {
+            let namespace = object.namespace().unwrap_or_default();
+            queues.placements.binding(namespace, object.name_any());
+        }
         if let Change::Applied(object) = change {
             queues.sets.add(object.spec.cluster_set.clone());
         }

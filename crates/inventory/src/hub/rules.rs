@@ -69,6 +69,18 @@ pub fn rules() -> Vec<Value> {
         rule(names::PROFILE_GROUP, &["clusterprofiles"], ALL),
         rule(names::PROFILE_GROUP, &["clusterprofiles/status"], STATUS),
         rule(cluster, &["managedclustersetbindings/status"], STATUS),
+        rule(cluster, &["placements", "addonplacementscores"], READ),
+        // An owner reference that holds up its owner's deletion takes the right to the finalizers.
+        rule(
+            cluster,
+            &[
+                "placements/status",
+                "placements/finalizers",
+                "placementdecisions/status",
+            ],
+            STATUS,
+        ),
+        rule(cluster, &["placementdecisions"], ALL),
         rule(
             names::REGISTER_GROUP,
             &["managedclusters/accept"],

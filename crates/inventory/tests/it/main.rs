@@ -6,4 +6,5 @@ mod handover;
 mod joining;
 mod liveness;
 mod operator;
+mod placement;
 mod registration;
