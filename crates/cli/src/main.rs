@@ -13,6 +13,7 @@ mod console;
 mod data_dir;
 mod entry;
 mod hyades;
+mod kubeconfig_file;
 mod progress;
 mod target;
 mod wait;
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The name by which the binary is clusteradm.
-const CLUSTERADM: &str = "clusteradm";
+pub(crate) const CLUSTERADM: &str = "clusteradm";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();

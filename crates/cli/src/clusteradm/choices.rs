@@ -15,19 +15,66 @@ const IMAGE: &str = hyades_api::image::COMMAND;
 
 /// Largest pull secret read, in bytes: a Secret holds no more than 1 MiB.
 const CREDENTIAL_BYTES_MAX: u64 = 1024 * 1024;
+/// Largest file of version overrides read, in bytes: it holds two short lines.
+const OVERRIDES_BYTES_MAX: u64 = 64 * 1024;
 
-/// Which image the pods run, and which resources they get.
+/// Which image the pods run.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Choices {
+pub struct ImageChoice {
     /// Registry of the image hyades, whose one program is operator, hub and agent
     #[arg(long, value_name = "REGISTRY", default_value = "quay.io/hyades")]
     pub image_registry: String,
     /// Version of the image: default (that of this program), latest, or a version
     #[arg(long, value_name = "VERSION", default_value = "default")]
     pub bundle_version: String,
-    /// Not supported: there is one image; name it with --image-registry and --bundle-version
-    #[arg(long, hide = true, default_value = "")]
-    pub bundle_version_overrides: String,
+    /// A file with the version of the image, as {"ocm": "VERSION"}
+    #[arg(long, value_name = "FILE")]
+    pub bundle_version_overrides: Option<PathBuf>,
+}
+
+impl ImageChoice {
+    /// The image.
+    ///
+    /// # Errors
+    ///
+    /// No registry, a version that is none, overrides that cannot be read or followed.
+    pub fn reference(&self) -> anyhow::Result<String> {
+        let registry = self.image_registry.trim_end_matches('/');
+        if registry.is_empty() {
+            bail!("registry should not be empty");
+        }
+        let overridden = match &self.bundle_version_overrides {
+            None => None,
+            Some(path) => overrides(path)
+                .with_context(|| format!("read --bundle-version-overrides {}", path.display()))?,
+        };
+        let version = overridden.as_deref().unwrap_or(&self.bundle_version);
+        Ok(format!("{registry}/{IMAGE}:{}", tag(version)?))
+    }
+}
+
+/// The version of the image in a file of overrides, if it has one.
+fn overrides(path: &Path) -> anyhow::Result<Option<String>> {
+    let text = read_limited(path, OVERRIDES_BYTES_MAX)?;
+    let entries: BTreeMap<String, String> = serde_json::from_str(&text)
+        .context("it must be a JSON object of versions, such as {\"ocm\": \"1.2.3\"}")?;
+    for name in entries.keys() {
+        match name.as_str() {
+            "ocm" => {}
+            "policy_addon" => bail!(
+                "policy_addon cannot be used: upstream's policy add-on is no part of this program; leave it out"
+            ),
+            other => bail!("there is no version {other:?} to override; there is ocm"),
+        }
+    }
+    Ok(entries.get("ocm").cloned())
+}
+
+/// Which image the pods run, and which resources they get.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Choices {
+    #[command(flatten)]
+    pub image: ImageChoice,
     /// A dockerconfigjson file for pulling the image
     #[arg(long, value_name = "FILE")]
     pub image_pull_credential_file: Option<PathBuf>,
@@ -43,24 +90,6 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// The image.
-    ///
-    /// # Errors
-    ///
-    /// No registry, or a version that is none.
-    pub fn image(&self) -> anyhow::Result<String> {
-        if !self.bundle_version_overrides.is_empty() {
-            bail!(
-                "--bundle-version-overrides is not supported: there is one image; name it with --image-registry and --bundle-version"
-            );
-        }
-        let registry = self.image_registry.trim_end_matches('/');
-        if registry.is_empty() {
-            bail!("registry should not be empty");
-        }
-        Ok(format!("{registry}/{IMAGE}:{}", tag(&self.bundle_version)?))
-    }
-
     /// The pull secret, if a file was named.
     ///
     /// # Errors
@@ -93,7 +122,14 @@ impl Choices {
             resource_requirements: None,
         };
         match class {
-            "Default" | "BestEffort" => Ok(plain(class)),
+            "Default" | "BestEffort" => {
+                if !self.resource_limits.is_empty() || !self.resource_requests.is_empty() {
+                    bail!(
+                        "--resource-limits and --resource-requests count with --resource-qos-class ResourceRequirement only, and the class is {class}; add it, or leave them out"
+                    );
+                }
+                Ok(plain(class))
+            }
             "ResourceRequirement" => {
                 if self.resource_limits.is_empty() && self.resource_requests.is_empty() {
                     bail!("resource type is {class} but both limits and requests are not set");
@@ -199,7 +235,10 @@ mod tests {
 
     #[test]
     fn the_image_follows_registry_and_version() {
-        let image = |words: &[&str]| choices(words).image().map_err(|error| error.to_string());
+        let image = |words: &[&str]| {
+            let image = choices(words).image.reference();
+            image.map_err(|error| format!("{error:#}"))
+        };
         assert_eq!(image(&[]), Ok(hyades_api::image::reference()));
         let words = [
             "--image-registry",
@@ -214,6 +253,22 @@ mod tests {
         );
         let error = image(&["--bundle-version", "newest"]).expect_err("no version");
         assert!(error.starts_with("couldn't find the requested version bundle: newest"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let overridden = |text: &str| {
+            let file = folder.path().join("overrides");
+            std::fs::write(&file, text).expect("written");
+            image(&["--bundle-version-overrides", &file.display().to_string()])
+        };
+        let reference = overridden(r#"{"ocm": "3.2.1"}"#).expect("a version");
+        assert!(reference.ends_with("/hyades:v3.2.1"), "{reference}");
+        for (text, part) in [
+            (r#"{"policy_addon": "v1"}"#, "policy_addon cannot be used"),
+            (r#"{"other": "v1"}"#, "there is ocm"),
+            ("nonsense", "JSON object"),
+        ] {
+            let error = overridden(text).expect_err("refused");
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]
@@ -249,5 +304,11 @@ mod tests {
             "{error}"
         );
         assert!(choices(&["--resource-qos-class", "x"]).resources().is_err());
+        let words = ["--resource-limits", "cpu=1"];
+        let error = choices(&words).resources().expect_err("no effect");
+        assert!(
+            error.to_string().contains("ResourceRequirement only"),
+            "{error}"
+        );
     }
 }

@@ -186,7 +186,7 @@ pub fn plan(args: &InitArgs) -> anyhow::Result<Plan> {
     }
     let gates = args.feature_gates.iter().map(String::as_str);
     Ok(Plan {
-        image: args.choices.image()?,
+        image: args.choices.image.reference()?,
         create_namespace: args.create_namespace,
         token_kind: TokenKind::of_flag(args.use_bootstrap_token),
         feature_gates: FeatureGates::parse(&install::FEATURE_FAMILIES, gates)

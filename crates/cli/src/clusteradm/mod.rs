@@ -13,8 +13,11 @@ mod choices;
 mod clean;
 pub mod cluster_info;
 mod clusterset;
+mod completion;
+mod config;
 mod create;
 mod delete;
+mod elsewhere;
 mod flags;
 mod get;
 pub mod init;
@@ -28,6 +31,7 @@ pub mod session;
 mod three_way;
 pub mod token;
 mod unjoin;
+mod upgrade;
 mod version;
 
 use crate::console::Console;
@@ -74,7 +78,7 @@ struct Global {
     /// Bound of every wait, in seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
-    /// Accepted and without effect: there is no version skew between client and server to refuse
+    /// Not supported: this program follows no version of Kubernetes
     #[arg(long, global = true, hide = true)]
     match_server_version: bool,
     /// Verbosity of the log, as klog counts it
@@ -125,6 +129,35 @@ enum Command {
         #[command(subcommand)]
         command: Box<addon::AddonCommand>,
     },
+    /// Upgrade a hub, or the agent of a managed cluster
+    Upgrade {
+        #[command(subcommand)]
+        what: upgrade::Upgrade,
+    },
+    /// Not supported: upstream's own add-ons
+    Install {
+        #[command(subcommand)]
+        what: elsewhere::HubAddon,
+    },
+    /// Not supported: upstream's own add-ons
+    Uninstall {
+        #[command(subcommand)]
+        what: elsewhere::HubAddon,
+    },
+    /// Not supported: needs upstream's add-on cluster-proxy
+    Proxy {
+        #[command(subcommand)]
+        what: elsewhere::Proxy,
+    },
+    /// Show and change the kubeconfig
+    Config {
+        #[command(subcommand)]
+        command: Box<config::ConfigCommand>,
+    },
+    /// Print the script by which a shell completes commands
+    Completion(completion::CompletionArgs),
+    /// Print the flags that every command takes
+    Options,
     /// Print versions
     Version,
 }
@@ -166,11 +199,15 @@ pub fn main(header: &str, arguments: Vec<OsString>) -> ExitCode {
 }
 
 async fn run(header: &str, cli: Cli, set_flags: &[String]) -> anyhow::Result<()> {
-    if matches!(cli.command, Command::Version) {
-        version::run(Console::Terminal);
-        return Ok(());
+    let Cli { global, command } = cli;
+    if global.match_server_version {
+        anyhow::bail!(
+            "--match-server-version cannot be used: this program follows no version of Kubernetes, so that none can match; leave it out"
+        );
     }
-    let global = cli.global;
+    if let Some(result) = run_here(&global, &command) {
+        return result;
+    }
     let session = Session {
         header: header.to_owned(),
         target: Target::load(global.kubeconfig.as_deref(), global.context.as_deref()).await?,
@@ -178,19 +215,46 @@ async fn run(header: &str, cli: Cli, set_flags: &[String]) -> anyhow::Result<()>
         timeout: Duration::from_secs(global.timeout),
         console: Console::Terminal,
     };
-    match &cli.command {
+    match &command {
         Command::Init(args) => init::run(&session, args, set_flags).await,
         Command::Join(args) => join::run(&session, args).await,
         Command::Accept(args) => accept::run(&session, args).await,
         Command::Unjoin(args) => unjoin::run(&session, args).await,
         Command::Clean(args) => clean::run(&session, args).await,
+        Command::Upgrade { what } => upgrade::run(&session, what).await,
         Command::Addon { command } => addon::run(&session, command).await,
         Command::Create { what } => create::run(&session, what).await,
         Command::Delete { what } => delete::run(&session, what).await,
         Command::Get { what } => get::run(&session, what).await,
         Command::Clusterset { command } => clusterset::run(&session, command).await,
-        Command::Version => Ok(()),
+        // The others were run without a session.
+        _ => Ok(()),
     }
+}
+
+/// Runs a command that needs no server; none if it needs one.
+fn run_here(global: &Global, command: &Command) -> Option<anyhow::Result<()>> {
+    let console = Console::Terminal;
+    let whole = || flags::with_go_booleans(Cli::command());
+    Some(match command {
+        Command::Install { what } => elsewhere::hub_addon("install", what),
+        Command::Uninstall { what } => elsewhere::hub_addon("uninstall", what),
+        Command::Proxy { what } => elsewhere::proxy(what),
+        Command::Config { command } => {
+            let kubeconfig = global.kubeconfig.as_deref();
+            config::run(console, kubeconfig, global.dry_run, command)
+        }
+        Command::Completion(args) => completion::run(whole(), args),
+        Command::Options => {
+            completion::options(&whole());
+            Ok(())
+        }
+        Command::Version => {
+            version::run(console);
+            Ok(())
+        }
+        _ => return None,
+    })
 }
 
 /// Prints help where it was asked for, and else why the command line cannot be read.

@@ -47,7 +47,7 @@ impl Registered {
     pub fn add(&mut self, name: &str) -> anyhow::Result<()> {
         if self.names.insert(name.to_owned()) {
             let lines: String = self.names.iter().map(|name| format!("{name}\n")).collect();
-            super::contexts::replace(&self.path, &lines)?;
+            crate::kubeconfig_file::replace(&self.path, &lines)?;
         }
         Ok(())
     }

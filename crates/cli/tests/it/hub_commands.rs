@@ -353,3 +353,54 @@ spec: {customizedVariables: [{name: a, value: b}]}
         |ran| ran.code == Some(0),
     );
 }
+
+#[test]
+fn hub_and_agent_are_upgraded_and_keep_their_settings() {
+    let host = Host::its(&["cluster1"]);
+    host.register(
+        "its1",
+        "cluster1",
+        "--singleton --klusterlet-annotation a=b",
+    );
+    host.run("clusteradm --context cluster1 upgrade clustermanager")
+        .refused(&["clustermanager is not installed"]);
+    host.run("clusteradm --context its1 upgrade klusterlet")
+        .refused(&["klusterlet is not installed"]);
+    host.run("clusteradm --context its1 upgrade clustermanager --bundle-version newest")
+        .refused(&["couldn't find the requested version bundle: newest"]);
+    host.run("clusteradm --context its1 upgrade clustermanager --cluster-manager-values-file x")
+        .refused(&["--cluster-manager-values-file cannot be used"]);
+    for (context, subject) in [("its1", "clustermanager"), ("cluster1", "klusterlet")] {
+        let said = host
+            .run(&format!(
+                "clusteradm --context {context} --timeout 60 upgrade {subject} --bundle-version 9.9.9 --wait"
+            ))
+            .ok();
+        assert_eq!(
+            said,
+            format!("{subject} installed. starting upgrade\nupgraded completed successfully\n")
+        );
+    }
+    let images = |context: &str| {
+        host.run(&format!(
+            "kubectl --context {context} get deployments -A -o jsonpath='{{.items[*].spec.template.spec.containers[*].image}}'"
+        ))
+        .ok()
+    };
+    for context in ["its1", "cluster1"] {
+        let images = images(context);
+        let mut images = images.split(' ');
+        assert!(
+            images.all(|image| image == "quay.io/hyades/hyades:v9.9.9"),
+            "{context}"
+        );
+    }
+    let spec = "kubectl --context cluster1 get klusterlet klusterlet -o jsonpath='{.spec.deployOption.mode} {.spec.clusterName} {.spec.registrationConfiguration.clusterAnnotations}'";
+    assert_eq!(
+        host.run(spec).ok(),
+        "Singleton cluster1 {\"agent.open-cluster-management.io/a\":\"b\"}"
+    );
+    // Tokens go on working, and so does the agent.
+    host.run("clusteradm --context its1 get token").ok();
+    host.until_available("its1", "cluster1");
+}

@@ -204,7 +204,26 @@ fn a_kubeconfig_with_foreign_entries_of_our_names_stops_up_before_it_starts() {
 #[test]
 fn help_lists_what_there_is() {
     let printed = clusteradm(&["--help"]);
-    for command in ["init", "join", "accept", "unjoin", "get", "version"] {
+    for command in [
+        "init",
+        "join",
+        "accept",
+        "unjoin",
+        "clean",
+        "create",
+        "delete",
+        "get",
+        "clusterset",
+        "addon",
+        "upgrade",
+        "install",
+        "uninstall",
+        "proxy",
+        "config",
+        "completion",
+        "options",
+        "version",
+    ] {
         let line = format!("\n  {command} ");
         assert!(printed.contains(&line), "{command}: {printed}");
     }
@@ -212,4 +231,164 @@ fn help_lists_what_there_is() {
     assert!(printed.contains("quay.io/hyades"), "{printed}");
     let printed = run("hyades", &["--help"]);
     assert!(!printed.contains("component"), "{printed}");
+}
+
+#[test]
+fn what_rests_on_upstreams_own_addons_is_refused_by_name() {
+    for (words, parts) in [
+        (
+            &[
+                "install",
+                "hub-addon",
+                "--names",
+                "argocd",
+                "--namespace",
+                "argocd",
+            ][..],
+            &[
+                "install hub-addon --names argocd cannot be used",
+                "images and Helm charts",
+            ][..],
+        ),
+        (
+            &[
+                "uninstall",
+                "hub-addon",
+                "--names",
+                "governance-policy-framework",
+            ],
+            &["uninstall hub-addon --names governance-policy-framework cannot be used"],
+        ),
+        (
+            &["install", "hub-addon", "--names", "nothing"],
+            &["invalid add-on name", "argocd-agent"],
+        ),
+        (
+            &["proxy", "health"],
+            &["proxy health cannot be used", "cluster-proxy"],
+        ),
+        (
+            &[
+                "proxy",
+                "kubectl",
+                "--cluster",
+                "c",
+                "--sa",
+                "s",
+                "--args",
+                "get pods",
+            ],
+            &["proxy kubectl cannot be used"],
+        ),
+        (
+            &["--match-server-version", "get", "clusters"],
+            &["--match-server-version cannot be used"],
+        ),
+    ] {
+        let printed = clusteradm(words);
+        for part in parts {
+            assert!(printed.contains(part), "{words:?}: {printed}");
+        }
+        assert!(
+            printed.starts_with("Error: ") && printed.ends_with("exit 1\n"),
+            "{printed}"
+        );
+    }
+}
+
+#[test]
+fn shells_get_a_script_that_completes_commands() {
+    for (shell, mark) in [
+        ("bash", "complete -F"),
+        ("fish", "complete -c clusteradm"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("zsh", "#compdef clusteradm"),
+    ] {
+        let printed = clusteradm(&["completion", shell]);
+        assert!(
+            printed.contains(mark) && printed.ends_with("exit 0\n"),
+            "{shell}"
+        );
+        assert!(printed.contains("clusterset"), "{shell}");
+    }
+    let printed = clusteradm(&["completion", "tcsh"]);
+    assert!(
+        printed.contains("use bash, fish, powershell, zsh"),
+        "{printed}"
+    );
+    let printed = clusteradm(&["options"]);
+    assert!(
+        printed.contains("--kubeconfig:") && printed.contains("--timeout:"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_kubeconfig_is_shown_and_changed_as_kubectl_does() {
+    let two = DEAD.replace(
+        "contexts: [",
+        "contexts: [{name: other, context: {cluster: dead, user: u}}, ",
+    );
+    with_file(&two, |file| {
+        let file = file.display().to_string();
+        let config = |words: &[&str]| {
+            let start = ["--kubeconfig", &file, "config"];
+            clusteradm(&[&start, words].concat())
+        };
+        assert_eq!(config(&["current-context"]), "dead\nexit 0\n");
+        expect![[r#"
+            CURRENT   NAME    CLUSTER   AUTHINFO   NAMESPACE
+            *         dead    dead      u          
+                      other   dead      u          
+            exit 0
+        "#]]
+        .assert_eq(&config(&["get-contexts"]));
+        let dry = config(&["use-context", "other", "--dry-run"]);
+        assert_eq!(dry, "Switched to context \"other\".\nexit 0\n");
+        assert_eq!(config(&["current-context"]), "dead\nexit 0\n");
+        let switched = config(&["use-context", "other"]);
+        assert_eq!(switched, "Switched to context \"other\".\nexit 0\n");
+        assert_eq!(config(&["current-context"]), "other\nexit 0\n");
+        let nobody = config(&["use-context", "nobody"]);
+        assert!(
+            nobody.starts_with("Error: no context exists with the name: \"nobody\""),
+            "{nobody}"
+        );
+        let view = config(&["view", "--minify"]);
+        assert!(
+            view.contains("REDACTED") && !view.contains("dead:"),
+            "{view}"
+        );
+        let set = config(&["set", "a.b", "c"]);
+        assert!(set.contains("use set-context"), "{set}");
+        config(&[
+            "set-cluster",
+            "c2",
+            "--server",
+            "https://c2",
+            "--insecure-skip-tls-verify",
+        ]);
+        config(&["set-credentials", "u2", "--token", "t"]);
+        config(&[
+            "set-context",
+            "x2",
+            "--cluster",
+            "c2",
+            "--user",
+            "u2",
+            "--namespace",
+            "n",
+        ]);
+        let raw = config(&["view", "--raw", "-o", "json"]);
+        let (raw, _) = raw.rsplit_once("exit").expect("an exit code");
+        let raw: serde_json::Value = serde_json::from_str(raw).expect("JSON");
+        assert_eq!(
+            raw["clusters"][1]["cluster"]["insecure-skip-tls-verify"],
+            true
+        );
+        assert_eq!(raw["users"][1]["user"]["token"], "t");
+        assert_eq!(raw["contexts"][2]["context"]["namespace"], "n");
+        let deleted = config(&["delete-context", "x2"]);
+        assert_eq!(deleted, format!("deleted context x2 from {file}\nexit 0\n"));
+    });
 }

@@ -243,7 +243,7 @@ pub fn plan(args: &JoinArgs) -> anyhow::Result<Plan> {
         authority: args.ca_file.as_deref().map(authority).transpose()?,
         proxy_authority: args.proxy_ca_file.as_deref().map(authority).transpose()?,
         mode: mode(&args.mode, args.singleton)?,
-        image: args.choices.image()?,
+        image: args.choices.image.reference()?,
         feature_gates: FeatureGates::parse(&families, gates).context("read --feature-gates")?,
         annotations: annotations(&args.klusterlet_annotation),
     })
