@@ -347,6 +347,8 @@ pub mod cluster_manager {
     pub const PROGRESSING: &str = "Progressing";
     /// Whether the hub's registration controllers are not all there.
     pub const HUB_REGISTRATION_DEGRADED: &str = "HubRegistrationDegraded";
+    /// Whether nobody decides placements.
+    pub const HUB_PLACEMENT_DEGRADED: &str = "HubPlacementDegraded";
     /// Whether all feature gates are known.
     pub const VALID_FEATURE_GATES: &str = "ValidFeatureGates";
 }

@@ -45,6 +45,7 @@ mod writer;
 pub(crate) use controller::Changes;
 pub(crate) use controller::Shared;
 pub(crate) use controller::run;
+pub(crate) use membership::Membership;
 pub use policy::Misconfigured;
 pub use schedule::Decisions;
 pub use schedule::schedule;

@@ -1,7 +1,7 @@
 //! Sets of WECs: the two that the hub keeps, their members, and who may use them.
 
 use super::Hub;
-use hyades_api::cluster::ManagedCluster;
+use crate::placement::Membership;
 use hyades_api::cluster::ManagedClusterSet;
 use hyades_api::cluster::ManagedClusterSetBinding;
 use hyades_api::conditions;
@@ -10,17 +10,13 @@ use hyades_api::conditions::cluster_set as statements;
 use hyades_api::features;
 use hyades_api::names;
 use hyades_api::names::annotations;
-use hyades_api::names::labels;
 use hyades_runtime::Queue;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
-use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::PostParams;
-use hyades_runtime::kube::core::Selector;
-use hyades_runtime::kube::core::SelectorExt;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
@@ -41,26 +37,6 @@ fn kept(set: &str) -> Option<Value> {
         names::GLOBAL_CLUSTER_SET => Some(json!({"selectorType": SELECTOR, "labelSelector": {}})),
         _ => None,
     }
-}
-
-/// Whether a WEC is a member of a set.
-fn is_member(set: &ManagedClusterSet, selector: Option<&Selector>, wec: &ManagedCluster) -> bool {
-    match selector {
-        Some(selector) => selector.matches(wec.labels()),
-        None => wec.labels().get(labels::CLUSTER_SET) == set.metadata.name.as_ref(),
-    }
-}
-
-/// The selector of a set that has one; nothing for a set with a label of its own.
-fn selector_of(set: &ManagedClusterSet) -> Result<Option<Selector>, String> {
-    let stated = &set.spec.cluster_selector;
-    if stated.selector_type != SELECTOR {
-        return Ok(None);
-    }
-    let selector: LabelSelector = stated.label_selector.clone().unwrap_or_default();
-    Selector::try_from(selector)
-        .map(Some)
-        .map_err(|error| error.to_string())
 }
 
 /// What to say about the members of a set.
@@ -159,8 +135,8 @@ impl Reconciler {
         api: &Api<ManagedClusterSet>,
         set: &ManagedClusterSet,
     ) -> Result<(), Trouble> {
-        let selector = match selector_of(set) {
-            Ok(selector) => selector,
+        let membership = match Membership::of(set) {
+            Ok(membership) => membership,
             Err(error) => {
                 // Members cannot be counted; the last count stays.
                 tracing::warn!("ManagedClusterSet {}: {error}", set.name_any());
@@ -168,9 +144,10 @@ impl Reconciler {
             }
         };
         let clusters = self.hub.observed.clusters.list();
-        let belongs =
-            |wec: &&std::sync::Arc<ManagedCluster>| is_member(set, selector.as_ref(), wec);
-        let count = clusters.iter().filter(belongs).count();
+        let (name, wecs) = (set.name_any(), clusters.iter());
+        let count = wecs
+            .filter(|wec| membership.holds(&name, wec.labels()))
+            .count();
         let mut all = set.status.conditions.clone();
         if !conditions::set(&mut all, &members(set, count), Time(Timestamp::now())) {
             return Ok(());
@@ -208,6 +185,8 @@ impl Reconciler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyades_api::cluster::ManagedCluster;
+    use hyades_api::names::labels;
 
     fn set(name: &str, selector: Value) -> ManagedClusterSet {
         let object = json!({"metadata": {"name": name}, "spec": {"clusterSelector": selector}});
@@ -220,7 +199,8 @@ mod tests {
     }
 
     fn belongs(set: &ManagedClusterSet, wec: &ManagedCluster) -> bool {
-        is_member(set, selector_of(set).expect("a selector").as_ref(), wec)
+        let membership = Membership::of(set).expect("a selector");
+        membership.holds(&set.name_any(), wec.labels())
     }
 
     #[test]

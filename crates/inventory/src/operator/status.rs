@@ -30,6 +30,7 @@ pub(super) fn decide(
         valid_gates(&desired::gates(manager).1),
         progressing(deployment),
         degraded(deployment),
+        placement_degraded(deployment),
     ];
     for statement in statements {
         let statement = statement.observing(generation);
@@ -129,6 +130,25 @@ fn degraded(deployment: Option<&Deployment>) -> Statement {
     )
 }
 
+/// Placements are decided in the hub's process, so they fare as it does.
+fn placement_degraded(deployment: Option<&Deployment>) -> Statement {
+    if ready_replicas(deployment) >= 1 {
+        return Statement::new(
+            types::HUB_PLACEMENT_DEGRADED,
+            Status::False,
+            "PlacementFunctional",
+            "Placement is scheduling placement decisions",
+        );
+    }
+    Statement::new(
+        types::HUB_PLACEMENT_DEGRADED,
+        Status::True,
+        "UnavailablePlacementPod",
+        "No pod of the registration controller, which also decides placements, is ready; look at \
+         the pods in open-cluster-management-hub",
+    )
+}
+
 fn related(object: &Value) -> Option<RelatedResource> {
     let address = Address::of(object).ok()?;
     Some(RelatedResource {
@@ -196,7 +216,8 @@ mod tests {
             Applied=True ClusterManagerApplied
             ValidFeatureGates=True FeatureGatesAllValid
             Progressing=False ClusterManagerUpToDate
-            HubRegistrationDegraded=False RegistrationFunctional"#]]
+            HubRegistrationDegraded=False RegistrationFunctional
+            HubPlacementDegraded=False PlacementFunctional"#]]
         .assert_eq(&summary(&status));
         assert_eq!(status.observed_generation, 3);
         manager.status = status;
@@ -212,7 +233,8 @@ mod tests {
             Applied=False ClusterManagerApplyFailed
             ValidFeatureGates=True FeatureGatesAllValid
             Progressing=True ClusterManagerDeploymentRolling
-            HubRegistrationDegraded=True UnavailableRegistrationPod"#]]
+            HubRegistrationDegraded=True UnavailableRegistrationPod
+            HubPlacementDegraded=True UnavailablePlacementPod"#]]
         .assert_eq(&summary(&status));
         assert_eq!(
             status.conditions[0].message,

@@ -68,6 +68,9 @@ const BEHIND: Duration = Duration::from_millis(100);
 /// Waiting beyond the moment a score ends: it still counts in that moment.
 const JUST_AFTER: Duration = Duration::from_millis(1);
 
+/// Longest wait for the end of a toleration or score; timers reach no further than two years.
+const TIMER_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Something that placements may depend on, by the name of what changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Changed {
@@ -463,5 +466,5 @@ fn namespace<K: ResourceExt>(object: &K) -> String {
 fn until(at: Timestamp) -> Duration {
     let left = at.duration_since(Timestamp::now());
     let left = Duration::try_from(left).unwrap_or_default();
-    left.saturating_add(JUST_AFTER)
+    left.saturating_add(JUST_AFTER).min(TIMER_MAX)
 }

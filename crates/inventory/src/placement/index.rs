@@ -142,11 +142,16 @@ impl Index {
     /// The set of that name is now this, or gone.
     pub(super) fn set(&mut self, name: &str, now: Option<&ManagedClusterSet>) -> BTreeSet<Key> {
         let set = self.sets.entry(name.to_owned()).or_default();
-        let last_good = set.membership.take();
-        let was_there = last_good.is_some();
-        let before = std::mem::take(&mut set.members);
         // The members of a set whose selector cannot be read stay.
-        set.membership = now.and_then(|set| Membership::of(set).ok().or(last_good));
+        let last_good = set.membership.clone();
+        let membership = now.and_then(|set| Membership::of(set).ok().or(last_good));
+        if set.membership == membership {
+            // Its status tells of every join; nobody is to be looked at for that.
+            return BTreeSet::new();
+        }
+        let was_there = set.membership.is_some();
+        set.membership = membership;
+        let before = std::mem::take(&mut set.members);
         for member in &before {
             if let Some(entry) = self.wecs.get_mut(member) {
                 entry.sets.remove(name);
@@ -246,13 +251,14 @@ impl Index {
         if scores.is_empty() {
             self.scores.remove(mailbox);
         }
-        let counts = |object: &Arc<AddOnPlacementScore>| {
-            (
-                object.status.scores.clone(),
-                object.status.valid_until.clone(),
-            )
+        let same = match (&before, &now) {
+            (Some(before), Some(now)) => {
+                before.status.scores == now.status.scores
+                    && before.status.valid_until == now.status.valid_until
+            }
+            (before, now) => before.is_none() && now.is_none(),
         };
-        if before.as_ref().map(counts) == now.as_ref().map(counts) {
+        if same {
             return BTreeSet::new();
         }
         let Some(entry) = self.wecs.get_mut(mailbox) else {

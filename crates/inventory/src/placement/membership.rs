@@ -10,7 +10,7 @@ const LABEL_SELECTOR: &str = "LabelSelector";
 
 /// How a set finds its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Membership {
+pub(crate) enum Membership {
     /// By the one label that says to which set a WEC belongs.
     Label,
     /// By a selector over all labels.
@@ -19,7 +19,7 @@ pub(super) enum Membership {
 
 impl Membership {
     /// Reads a set; the error says what is wrong with its selector.
-    pub(super) fn of(set: &ManagedClusterSet) -> Result<Self, String> {
+    pub(crate) fn of(set: &ManagedClusterSet) -> Result<Self, String> {
         let stated = &set.spec.cluster_selector;
         if stated.selector_type != LABEL_SELECTOR {
             return Ok(Self::Label);
@@ -29,7 +29,7 @@ impl Membership {
     }
 
     /// Whether a WEC with these labels belongs to the set of that name.
-    pub(super) fn holds(&self, set: &str, of_wec: &BTreeMap<String, String>) -> bool {
+    pub(crate) fn holds(&self, set: &str, of_wec: &BTreeMap<String, String>) -> bool {
         match self {
             Self::Label => of_wec
                 .get(labels::CLUSTER_SET)

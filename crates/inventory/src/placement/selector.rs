@@ -12,7 +12,7 @@ const LABEL_PREFIX_BYTES_MAX: usize = 253;
 
 /// What must hold of a set of names with values, all of it. An empty one holds of everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Selector(Vec<Requirement>);
+pub(crate) struct Selector(Vec<Requirement>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Requirement {
