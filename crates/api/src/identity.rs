@@ -17,13 +17,13 @@ pub const CLUSTER_NAME_BYTES_MAX: usize = 63;
 pub const AGENT_NAME_BYTES_MAX: usize = 253;
 
 /// Namespaces an ITS uses itself: a WEC of that name would get rights in them.
-const RESERVED_NAMES: [&str; 2] = ["default", "customization-properties"];
+pub const RESERVED_NAMES: [&str; 2] = ["default", "customization-properties"];
 
 /// Starts of namespace names that belong to Kubernetes and to Open Cluster Management.
-const RESERVED_STARTS: [&str; 2] = ["kube-", "open-cluster-management"];
+pub const RESERVED_STARTS: [&str; 2] = ["kube-", "open-cluster-management"];
 
 /// The name in [`ALL_AGENTS_GROUP`]: the group of a WEC of that name would hold every agent.
-const GROUP_OF_ALL: &str = "managed-clusters";
+pub const GROUP_OF_ALL: &str = "managed-clusters";
 
 /// Why a text is not the name of a WEC.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

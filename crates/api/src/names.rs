@@ -182,6 +182,24 @@ pub mod taints {
 pub const CLUSTER_MANAGER: &str = "cluster-manager";
 /// The Klusterlet that `clusteradm join` makes; also its operator's Deployment and account.
 pub const KLUSTERLET: &str = "klusterlet";
+/// The admission policies of the hub, named like upstream's webhooks.
+pub mod policies {
+    /// What inventory objects must be, and who may accept them and move them between sets.
+    pub const CLUSTERS: &str =
+        "managedclustervalidators.admission.cluster.open-cluster-management.io";
+    /// What inventory objects get when their authors leave it out.
+    pub const CLUSTER_DEFAULTS: &str =
+        "managedclustermutators.admission.cluster.open-cluster-management.io";
+    /// What agents may say about themselves.
+    pub const CLUSTER_STATUS: &str =
+        "managedclusterstatusvalidators.admission.cluster.open-cluster-management.io";
+    /// Who may bind a set to a namespace.
+    pub const SET_BINDINGS: &str =
+        "managedclustersetbindingvalidators.admission.cluster.open-cluster-management.io";
+    /// What works must be, and as whom they may be applied.
+    pub const WORKS: &str = "manifestworkvalidators.admission.work.open-cluster-management.io";
+}
+
 /// The account that new agents present themselves with.
 pub const BOOTSTRAP_SERVICE_ACCOUNT: &str = "agent-registration-bootstrap";
 /// The user name of that account.

@@ -4,8 +4,8 @@
 //! clusteradm init ──applies──▶ install     operator's Deployment, bootstrap account, ClusterManager
 //!                                 │
 //!                                 ▼
-//!                              operator    CRDs, namespaces, the hub's account and Deployment
-//!                                 │
+//!                              operator    CRDs, namespaces, the hub's account and Deployment,
+//!                                 │         policies about what may be written
 //!                                 ▼
 //! agents, administrators ◀──▶   hub        one reconciliation per inventory object
 //! ```
@@ -19,3 +19,4 @@ pub mod install;
 mod manifests;
 pub mod operator;
 pub mod placement;
+mod policies;

@@ -14,6 +14,7 @@ mod status;
 
 pub use desired::rules;
 
+use crate::policies;
 use desired::Refusal;
 use hyades_api::names::finalizers;
 use hyades_api::names::namespaces;
@@ -151,7 +152,16 @@ impl Operator {
 
     async fn apply(&self, objects: &[serde_json::Value]) -> Result<(), ApplyError> {
         for object in objects {
-            apply::ensure(&self.client, FIELD_MANAGER, object).await?;
+            match apply::ensure(&self.client, FIELD_MANAGER, object).await {
+                Err(ApplyError::Refused { trouble, .. })
+                    if trouble.is_not_found() && policies::is_dispensable(object) =>
+                {
+                    tracing::debug!(kind = %object["kind"], "the server has no such kind");
+                }
+                other => {
+                    other?;
+                }
+            }
         }
         self.copy_pull_secret().await
     }

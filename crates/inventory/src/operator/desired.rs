@@ -5,6 +5,7 @@ use crate::manifests;
 use crate::manifests::Program;
 use crate::manifests::named_rule;
 use crate::manifests::rule;
+use crate::policies;
 use hyades_api::crds;
 use hyades_api::features::Family;
 use hyades_api::features::FeatureGates;
@@ -54,6 +55,7 @@ pub fn rules() -> Vec<Value> {
             &["create", "get", "update", "patch"],
         ),
         rule("apps", &["deployments"], ALL),
+        rule("admissionregistration.k8s.io", &policies::RESOURCES, ALL),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], ALL),
         rule(group, &["clustermanagers"], OWN),
         rule(group, &["clustermanagers/status"], &["patch", "update"]),
@@ -76,6 +78,7 @@ pub(super) fn decide(manager: &ClusterManager) -> Result<Vec<Value>, Refusal> {
     let mut objects = crds::hub();
     objects.push(manifests::namespace(namespaces::HUB));
     objects.push(manifests::namespace(namespaces::CUSTOMIZATION_PROPERTIES));
+    objects.extend(policies::objects(&gates(manager).0, &work_gates(manager)));
     objects.extend(hub_objects(manager, flags));
     Ok(objects)
 }
@@ -99,12 +102,14 @@ pub(super) fn owned(manager: &str) -> Vec<Value> {
     let rbac = "rbac.authorization.k8s.io/v1";
     let mut deployment = address("apps/v1", "Deployment", &names::hub_deployment(manager));
     deployment["metadata"]["namespace"] = json!(namespaces::HUB);
-    vec![
+    let mut owned = policies::addresses();
+    owned.extend([
         deployment,
         address(rbac, "ClusterRoleBinding", &role),
         address(rbac, "ClusterRole", &role),
         address("v1", "Namespace", namespaces::HUB),
-    ]
+    ]);
+    owned
 }
 
 fn hub_objects(manager: &ClusterManager, flags: Vec<String>) -> [Value; 4] {
@@ -189,6 +194,16 @@ pub(super) fn gates(manager: &ClusterManager) -> (FeatureGates, Vec<String>) {
     (gates, unknown)
 }
 
+/// The feature gates of works in force.
+fn work_gates(manager: &ClusterManager) -> FeatureGates {
+    let mut gates = FeatureGates::defaults(&[Family::HubWork]);
+    let stated = manager.spec.work_configuration.as_ref();
+    let stated: &[FeatureGate] = stated.map_or(&[], |configuration| &configuration.feature_gates);
+    // Names that are no gates of works may be those of a newer version, and change nothing here.
+    let _unknown = gates.apply(stated);
+    gates
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +284,8 @@ mod tests {
         let namespace = position("Namespace", namespaces::HUB);
         assert!(namespace < position("ServiceAccount", names::HUB_SERVICE_ACCOUNT));
         position("Namespace", namespaces::CUSTOMIZATION_PROPERTIES);
+        let policy = position("ValidatingAdmissionPolicy", names::policies::CLUSTERS);
+        assert!(policy < position("Deployment", "cluster-manager-registration-controller"));
         let crds = crds::hub().len();
         assert_eq!(namespace, crds, "the CRDs come first");
     }

@@ -243,6 +243,18 @@ impl Its {
         applied.expect("the object's kind is served");
     }
 
+    /// Takes a validating policy out of force.
+    pub async fn lift_policy(&self, name: &str) {
+        let binding = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+        });
+        let address = apply::Address::of(&binding).expect("an address");
+        let absent = apply::ensure_absent(&self.admin(), &address).await;
+        absent.expect("deleted");
+    }
+
     /// Runs hub and operator until `reached`, which is asked again and again.
     pub async fn until(&self, what: &str, mut reached: impl AsyncFnMut(&Client) -> bool) {
         let admin = self.admin();

@@ -58,6 +58,14 @@ struct Versioned {
 }
 
 impl Write<'_> {
+    /// The same write with another object.
+    fn changed_to<'b>(&'b self, object: &'b Value) -> Write<'b> {
+        Write {
+            new: Some(object),
+            ..*self
+        }
+    }
+
     /// The objects in another version of the same resource; `None` when it is the write's own.
     fn in_version(&self, resource: &Arc<Resource>) -> Option<Versioned> {
         if resource.gvr == self.place.resource.gvr {

@@ -1,5 +1,6 @@
 //! Mutating policies: changes they make to an object before it is validated.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyades_schema::cel::Meter;
@@ -46,40 +47,35 @@ pub(crate) fn mutate(write: &Write<'_>) -> Result<Option<Value>, Status> {
     if hooks.is_empty() || !matching::can_mutate(write) {
         return Ok(None);
     }
-    let mut object = new.clone();
+    let mut object = Cow::Borrowed(new);
     let mut left_behind = vec![None; hooks.len()];
     for (hook, seen) in hooks.iter().zip(&mut left_behind) {
         if run(write, hook, &mut object)? && hook.policy.reinvoked {
-            *seen = Some(object.clone());
+            *seen = Some(object.clone().into_owned());
         }
     }
     // Once more, for policies after which others changed the object.
     for (hook, seen) in hooks.iter().zip(&left_behind) {
-        if seen.as_ref().is_some_and(|seen| *seen != object) {
+        if seen.as_ref().is_some_and(|seen| *seen != *object) {
             run(write, hook, &mut object)?;
         }
     }
-    Ok(Some(object).filter(|object| object != new))
+    Ok(match object {
+        Cow::Owned(object) => Some(object),
+        Cow::Borrowed(_) => None,
+    })
 }
 
 /// Runs one policy; says whether it was about the write.
-fn run(write: &Write<'_>, hook: &Hook, object: &mut Value) -> Result<bool, Status> {
+fn run(write: &Write<'_>, hook: &Hook, object: &mut Cow<'_, Value>) -> Result<bool, Status> {
     let policy = &*hook.policy;
-    let present = object.clone();
-    let now = Write {
-        new: Some(&present),
-        ..*write
-    };
-    let Some(resource) = policy.constraints.matches(&now) else {
+    let Some(resource) = policy.constraints.matches(&write.changed_to(object)) else {
         return Ok(false);
     };
     let _meter = Meter::start();
     for binding in &hook.bindings {
-        if binding
-            .resources
-            .as_ref()
-            .is_some_and(|r| r.matches(&now).is_none())
-        {
+        let narrowed = binding.resources.as_ref();
+        if narrowed.is_some_and(|r| r.matches(&write.changed_to(object)).is_none()) {
             continue;
         }
         let changed = bound(write, policy, binding, &resource, object);
@@ -97,7 +93,7 @@ fn bound(
     policy: &Policy,
     binding: &Binding,
     resource: &Arc<Resource>,
-    object: &mut Value,
+    object: &mut Cow<'_, Value>,
 ) -> Result<(), String> {
     let program = policy.program();
     let program = program.map_err(|why| format!("failed to configure policy: {why}"))?;
@@ -105,18 +101,12 @@ fn bound(
     let params = params.map_err(|why| format!("failed to configure binding: {why}"))?;
     for params in &params {
         for mutation in &program.mutations {
-            let present = object.clone();
-            let now = Write {
-                new: Some(&present),
-                ..*write
-            };
+            let now = write.changed_to(object);
             let versioned = now.in_version(resource);
-            let [old, new] = match &versioned {
+            let objects = match &versioned {
                 Some(versioned) => [versioned.old.as_ref(), versioned.new.as_ref()],
                 None => [now.old, now.new],
             };
-            let new = new.unwrap_or(&present);
-            let objects = [old, Some(new)];
             let mut evaluation = Evaluation::new(program, &now, resource, objects, params.as_ref());
             match evaluation.conditions() {
                 Conditions::Hold => {}
@@ -124,20 +114,23 @@ fn bound(
                 Conditions::Failed(why) => return Err(why),
             }
             evaluation.compose();
-            let changed = changed(&evaluation, mutation, resource, new)?;
-            *object = settled(&now, resource, changed, &present)?;
+            let present = objects[1].unwrap_or(object);
+            if let Some(changed) = changed(&evaluation, mutation, resource, present)? {
+                let settled = settled(&now, resource, changed, object)?;
+                *object = Cow::Owned(settled);
+            }
         }
     }
     Ok(())
 }
 
-/// The object after one mutation.
+/// The object after one mutation; `None` when that changes nothing.
 fn changed(
     evaluation: &Evaluation<'_>,
     mutation: &Mutation,
     resource: &Resource,
     object: &Value,
-) -> Result<Value, String> {
+) -> Result<Option<Value>, String> {
     let json = |expression| {
         let datum = evaluation.evaluate(expression)?;
         datum.to_json().ok_or_else(|| {
@@ -155,18 +148,23 @@ fn changed(
                 return Err("unsupported return type from ApplyConfiguration expression".to_owned());
             }
             merge::configure(&resource.ty, object, &configuration)
+                .map(Some)
                 .map_err(|why| format!("error applying patch: {why}"))
         }
         Mutation::JsonPatch(expression) => {
             let patch = json(expression)?;
-            if !patch.is_array() {
-                let why = "type mismatch: JSONPatchType.expression should evaluate to array";
-                return Err(why.to_owned());
+            match patch.as_array() {
+                None => {
+                    let why = "type mismatch: JSONPatchType.expression should evaluate to array";
+                    return Err(why.to_owned());
+                }
+                Some(operations) if operations.is_empty() => return Ok(None),
+                Some(_) => {}
             }
             match merge::json_patch(object, &patch) {
-                Ok(object) => Ok(object),
+                Ok(object) => Ok(Some(object)),
                 // A test that fails means that there is nothing to do.
-                Err(PatchError::TestFailed(_)) => Ok(object.clone()),
+                Err(PatchError::TestFailed(_)) => Ok(None),
                 Err(PatchError::Rejected(why)) => Err(format!("JSONPatch: {why}")),
                 Err(error) => Err(error.to_string()),
             }
