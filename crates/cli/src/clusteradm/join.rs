@@ -5,10 +5,15 @@
 //!                         cluster: registered before? ─────┼▶ decide ─▶ apply ─▶ wait ─▶ text
 //!                         cluster: its own URL, operator? ─┘
 //! ```
+//!
+//! The agent runs in the cluster of the context and works for it. A hosted agent works for the
+//! cluster of a kubeconfig; a cluster of Cluster API takes the place of the context's.
 
 mod existing;
 mod hub;
+mod managed;
 mod options;
+pub mod place;
 
 pub use options::JoinArgs;
 
@@ -19,6 +24,7 @@ use super::preflight;
 use super::preflight::Finding;
 use super::session::Session;
 use crate::hyades::doctor;
+use crate::target::Target;
 use crate::wait;
 use crate::wait::Look;
 use anyhow::Context;
@@ -27,6 +33,7 @@ use existing::Decision;
 use hub::Discovered;
 use hub::Hub;
 use hub::NameOnHub;
+use hub::merged;
 use hyades_agent::install;
 use hyades_agent::install::BootstrapAccess;
 use hyades_agent::install::InstallOptions;
@@ -36,12 +43,13 @@ use hyades_api::names;
 use hyades_api::names::apps;
 use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
-use hyades_runtime::Trouble;
 use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
+use managed::Managed;
 use options::Plan;
 use options::plan;
+use place::Place;
 
 /// What a join came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,21 +94,58 @@ fn farewell(header: &str, cluster: &str) -> String {
 pub async fn execute(session: &Session, args: &JoinArgs) -> anyhow::Result<Outcome> {
     let plan = plan(args)?;
     session.announce_dry_run();
+    let mut managed = match &plan.source {
+        None => None,
+        Some(source) => Some(Managed::find(session, source).await?),
+    };
+    if plan.mode.is_hosted() {
+        return install(session, args, &plan, managed.as_mut()).await;
+    }
+    match managed {
+        None => install(session, args, &plan, None).await,
+        Some(Managed { target, .. }) => {
+            let session = Session {
+                header: session.header.clone(),
+                target,
+                dry_run: session.dry_run,
+                timeout: session.timeout,
+                console: session.console,
+            };
+            install(&session, args, &plan, None).await
+        }
+    }
+}
+
+/// Installs the agent in the cluster of the session, to work for it or, hosted, for `managed`.
+async fn install(
+    session: &Session,
+    args: &JoinArgs,
+    plan: &Plan,
+    managed: Option<&mut Managed>,
+) -> anyhow::Result<Outcome> {
     let proxy = args.proxy_url.as_deref();
-    let discovered = discover(args, &plan, proxy).await?;
+    let discovered = discover(args, plan, proxy).await?;
     let authority = plan
         .authority
         .as_deref()
         .or(discovered.authority.as_deref());
-    let hub = Hub::connect(&plan, authority, proxy)?;
+    let hub = Hub::connect(plan, authority, proxy)?;
     hub.check().await?;
+    let managed = match managed {
+        None => None,
+        Some(managed) => {
+            prepare(session, args, managed).await?;
+            Some(&*managed)
+        }
+    };
     preflight::conclude(session, &checks(authority))?;
     let server = match discovered.server {
         Some(inner) if args.force_internal_endpoint_lookup => inner,
         _ => plan.hub.clone(),
     };
     let on_hub = hub.name(plan.cluster.as_str()).await;
-    match judge(session, &plan, &server, on_hub).await? {
+    let place = Place::find(session, plan).await?;
+    match judge(session, plan, &place, &server, on_hub).await? {
         Decision::Join => {}
         Decision::NothingToDo => return Ok(Outcome::RegisteredAlready),
         Decision::Refuse(reason) => bail!(reason),
@@ -111,13 +156,36 @@ pub async fn execute(session: &Session, args: &JoinArgs) -> anyhow::Result<Outco
         token: &plan.token,
         proxy_url: proxy,
     };
-    let objects = install::objects(&render(session, args, &plan, &access).await?);
+    let mut options = render(session, args, plan, &access).await?;
+    let published = managed.map_or(&session.target, |managed| &managed.target);
+    options.external_server_url = own_url(published).await;
+    options.managed_kubeconfig = managed.map(|managed| managed.kubeconfig.clone());
+    options.klusterlet_name.clone_from(&place.klusterlet);
+    let objects = install::objects(&options);
     apply::objects(session, &objects, args.output_file.as_deref()).await?;
     if args.wait && !session.dry_run {
-        let waited = wait(session, &hub, plan.cluster.as_str()).await;
+        let waited = wait(session, &hub, &place, plan.cluster.as_str()).await;
         doctor::after(waited, session.console, &[(&session.target, None)]).await?;
     }
     Ok(Outcome::Installed)
+}
+
+/// Makes sure that an agent can be hosted here for the managed cluster.
+async fn prepare(session: &Session, args: &JoinArgs, managed: &mut Managed) -> anyhow::Result<()> {
+    match args.force_internal_endpoint_lookup_managed {
+        true => managed.use_inner_url().await?,
+        // The cluster may be known here by another URL than to its agent.
+        false => managed.check().await?,
+    }
+    if !session.dry_run && !operator_runs(session).await? {
+        bail!(
+            "a hosted agent needs the agent's operator in the hosting cluster, context {:?} at {}, and none runs there; join the hosting cluster itself first, with '{} join --singleton'",
+            session.target.name,
+            session.target.server,
+            session.header
+        );
+    }
+    Ok(())
 }
 
 /// Asks the hub for what was not given.
@@ -146,28 +214,23 @@ fn checks(authority: Option<&str>) -> [preflight::Check; 3] {
 async fn judge(
     session: &Session,
     plan: &Plan,
+    place: &Place,
     server: &str,
     on_hub: NameOnHub,
 ) -> anyhow::Result<Decision> {
     let target = &session.target;
-    let secrets: Api<Secret> = Api::namespaced(target.client.clone(), namespaces::AGENT);
+    let secrets: Api<Secret> = Api::namespaced(target.client.clone(), &place.namespace);
     let secret = secrets
         .get_opt(names::HUB_KUBECONFIG_SECRET)
         .await
         .map_err(|error| target.explain("look for an earlier registration", &error))?;
     let now = jiff::Timestamp::now();
     let present = secret.and_then(|secret| existing::registration(&secret, now));
-    let klusterlets: Api<Klusterlet> = Api::all(target.client.clone());
-    let is_installed = match klusterlets.get_opt(names::KLUSTERLET).await {
-        Ok(klusterlet) => klusterlet.is_some(),
-        Err(error) if Trouble::of(&error).is_not_found() => false,
-        Err(error) => return Err(target.explain("look for an agent", &error)),
-    };
     Ok(existing::decide(
         &plan.cluster,
         server,
         present.as_ref(),
-        is_installed,
+        place.is_taken,
         on_hub,
     ))
 }
@@ -194,26 +257,12 @@ async fn render(
         image_pull_credentials: args.choices.pull_credential()?,
         create_namespace: args.create_namespace,
         with_operator: !operator_runs(session).await?,
-        external_server_url: own_url(session).await,
         client_cert_expiration_seconds: args.client_cert_expiration_seconds,
         feature_gates: plan.feature_gates.clone(),
         cluster_annotations: plan.annotations.clone(),
         resource_requirement: Some(args.choices.resources()?),
         ..InstallOptions::new(plan.cluster.clone(), kubeconfig)
     })
-}
-
-/// The PEM texts one after the other, each once.
-fn merged(authorities: &[Option<&str>]) -> Option<String> {
-    let mut text = String::new();
-    for authority in authorities.iter().flatten() {
-        let authority = authority.trim_end();
-        if !text.contains(authority) {
-            text.push_str(authority);
-            text.push('\n');
-        }
-    }
-    (!text.is_empty()).then_some(text)
 }
 
 /// Whether the agent's operator runs already; it is left alone then.
@@ -235,19 +284,19 @@ async fn operator_runs(session: &Session) -> anyhow::Result<bool> {
 
 /// The URL by which the cluster names itself. It is published on the hub for whoever wants to call
 /// the cluster; nothing depends on it.
-async fn own_url(session: &Session) -> Option<String> {
-    let api = cluster_info::api(&session.target.client);
+async fn own_url(target: &Target) -> Option<String> {
+    let api = cluster_info::api(&target.client);
     let map = api.get_opt(cluster_info::NAME).await.ok()??;
     let info = cluster_info::parse(cluster_info::kubeconfig(&map)?).ok()?;
     info.server.filter(|server| server.starts_with("https://"))
 }
 
-async fn wait(session: &Session, hub: &Hub, cluster: &str) -> anyhow::Result<()> {
-    wait_for_agent(session).await?;
+async fn wait(session: &Session, hub: &Hub, place: &Place, cluster: &str) -> anyhow::Result<()> {
+    wait_for_agent(session, &place.klusterlet).await?;
     wait_for_hub(session, hub, cluster).await
 }
 
-async fn wait_for_agent(session: &Session) -> anyhow::Result<()> {
+async fn wait_for_agent(session: &Session, klusterlet: &str) -> anyhow::Result<()> {
     let console = session.console;
     console.line("Waiting for klusterlet operator to become ready...");
     pods::wait_ready(session, namespaces::OPERATOR, apps::KLUSTERLET).await?;
@@ -260,7 +309,7 @@ async fn wait_for_agent(session: &Session) -> anyhow::Result<()> {
     );
     wait::until(&what, session.timeout, || async {
         let klusterlet = api
-            .get(names::KLUSTERLET)
+            .get(klusterlet)
             .await
             .map_err(|error| target.explain("read the Klusterlet", &error))?;
         let found = klusterlet.status.conditions;
@@ -314,15 +363,6 @@ async fn wait_for_hub(session: &Session, hub: &Hub, cluster: &str) -> anyhow::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn authorities_are_merged_without_repetition() {
-        assert_eq!(merged(&[None, None]), None);
-        assert_eq!(merged(&[Some("A\n"), None]).as_deref(), Some("A\n"));
-        let both = merged(&[Some("A"), Some("B\n")]);
-        assert_eq!(both.as_deref(), Some("A\nB\n"));
-        assert_eq!(merged(&[Some("A"), Some("A\n")]).as_deref(), Some("A\n"));
-    }
 
     #[test]
     fn the_farewell_reads_as_upstreams() {

@@ -105,6 +105,8 @@ pub const ADDON: Kind = kind(
 );
 /// What an add-on installs.
 pub const ADDON_TEMPLATE: Kind = kind(ADDON_GROUP, "v1alpha1", "AddOnTemplate", "addontemplates");
+/// Clusters that Cluster API makes.
+pub const CAPI_CLUSTER: Kind = kind("cluster.x-k8s.io", "v1beta1", "Cluster", "clusters");
 /// How the hub runs.
 pub const CLUSTER_MANAGER: Kind = kind(OPERATOR_GROUP, "v1", "ClusterManager", "clustermanagers");
 /// How the agent runs.

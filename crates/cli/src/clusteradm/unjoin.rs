@@ -1,6 +1,8 @@
 //! `clusteradm unjoin`: takes the agent out of a cluster. The hub is not touched.
 
+use super::join::place::is_hosted;
 use super::session::Session;
+use crate::target::Target;
 use crate::wait;
 use crate::wait::Look;
 use anyhow::bail;
@@ -11,6 +13,7 @@ use hyades_api::work::AppliedManifestWork;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
 use hyades_runtime::apply::Address;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
@@ -60,16 +63,17 @@ pub async fn run(session: &Session, args: &UnjoinArgs) -> anyhow::Result<()> {
             .line("klusterlet CRD not found, there is no need to unjoin.");
         return Ok(());
     };
-    if !klusterlets
+    let found = klusterlets
         .iter()
-        .any(|klusterlet| klusterlet.spec.cluster_name == cluster)
-    {
+        .find(|klusterlet| klusterlet.spec.cluster_name == cluster);
+    let Some(found) = found else {
         bail!(
             "klusterlet corresponds to {cluster} not found: {}; give one of these names, or the context of another cluster",
             registrations(&klusterlets)
         );
-    }
-    let works = applied_works(session).await?;
+    };
+    let place = Doomed::of(found);
+    let works = place.works(session).await?;
     if !works.is_empty() {
         session.console.line(format!(
             "appliedManifestWorks [{}] still exist on the managed cluster,you should manually clean them, uninstall kluster will cause those works out of control.",
@@ -80,7 +84,7 @@ pub async fn run(session: &Session, args: &UnjoinArgs) -> anyhow::Result<()> {
     if session.dry_run {
         return Ok(());
     }
-    remove_agent(session).await?;
+    remove_agent(session, &place).await?;
     if args.purge_operator {
         purge_operator(session).await?;
     }
@@ -120,21 +124,77 @@ async fn klusterlets(session: &Session) -> anyhow::Result<Option<Vec<Klusterlet>
     Ok(Some(list.items))
 }
 
-async fn applied_works(session: &Session) -> anyhow::Result<Vec<String>> {
-    let api: Api<AppliedManifestWork> = Api::all(session.target.client.clone());
+/// The agent to take out.
+struct Doomed {
+    klusterlet: String,
+    /// Where its pods run.
+    namespace: String,
+    is_hosted: bool,
+}
+
+impl Doomed {
+    fn of(klusterlet: &Klusterlet) -> Self {
+        match is_hosted(klusterlet) {
+            true => Self {
+                klusterlet: klusterlet.name_any(),
+                namespace: klusterlet.name_any(),
+                is_hosted: true,
+            },
+            false => Self {
+                klusterlet: names::KLUSTERLET.to_owned(),
+                namespace: namespaces::AGENT.to_owned(),
+                is_hosted: false,
+            },
+        }
+    }
+
+    /// The works that the agent has applied in the cluster it works for.
+    async fn works(&self, session: &Session) -> anyhow::Result<Vec<String>> {
+        if !self.is_hosted {
+            return applied_works(&session.target).await;
+        }
+        let secret = names::EXTERNAL_MANAGED_KUBECONFIG_SECRET;
+        let api: Api<Secret> = Api::namespaced(session.target.client.clone(), &self.namespace);
+        let found = api.get_opt(secret).await.map_err(|error| {
+            session
+                .target
+                .explain("read the way to the managed cluster", &error)
+        })?;
+        let kubeconfig = found.and_then(|mut found| found.data.as_mut()?.remove("kubeconfig"));
+        let Some(kubeconfig) = kubeconfig else {
+            return Ok(Vec::new());
+        };
+        let text = String::from_utf8_lossy(&kubeconfig.0);
+        let origin = format!("the Secret {}/{secret}", self.namespace);
+        let managed = Target::of_text(&text, &origin).await?;
+        match applied_works(&managed).await {
+            Ok(works) => Ok(works),
+            // A cluster that is no more must not keep its agent for ever.
+            Err(error) => {
+                session.console.warn(format!(
+                    "The managed cluster cannot be asked for applied works, and its agent is taken out all the same: {error:#}"
+                ));
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+async fn applied_works(target: &Target) -> anyhow::Result<Vec<String>> {
+    let api: Api<AppliedManifestWork> = Api::all(target.client.clone());
     match api.list(&ListParams::default()).await {
         Ok(list) => Ok(list.items.iter().map(ResourceExt::name_any).collect()),
         Err(error) if Trouble::of(&error).is_not_found() => Ok(Vec::new()),
-        Err(error) => Err(session.target.explain("list AppliedManifestWorks", &error)),
+        Err(error) => Err(target.explain("list AppliedManifestWorks", &error)),
     }
 }
 
 /// Deletes the Klusterlet, waits for its operator to clean up, and deletes the agent's namespace.
-async fn remove_agent(session: &Session) -> anyhow::Result<()> {
+async fn remove_agent(session: &Session, place: &Doomed) -> anyhow::Result<()> {
     let target = &session.target;
     let api: Api<Klusterlet> = Api::all(target.client.clone());
     match api
-        .delete(names::KLUSTERLET, &DeleteParams::default())
+        .delete(&place.klusterlet, &DeleteParams::default())
         .await
     {
         Ok(_) => {}
@@ -144,7 +204,7 @@ async fn remove_agent(session: &Session) -> anyhow::Result<()> {
     let what = "the operator to clean up and let the Klusterlet go";
     wait::until(what, session.timeout, || async {
         let live = api
-            .get_opt(names::KLUSTERLET)
+            .get_opt(&place.klusterlet)
             .await
             .map_err(|error| target.explain("read the Klusterlet", &error))?;
         Ok(match live {
@@ -157,13 +217,7 @@ async fn remove_agent(session: &Session) -> anyhow::Result<()> {
         })
     })
     .await?;
-    delete(
-        session,
-        "v1",
-        "Namespace",
-        names_of(None, namespaces::AGENT),
-    )
-    .await
+    delete(session, "v1", "Namespace", names_of(None, &place.namespace)).await
 }
 
 /// Deletes the operator, unless other Klusterlets need it.

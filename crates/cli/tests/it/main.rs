@@ -4,6 +4,7 @@ mod bad_input;
 mod doctor;
 mod harness;
 mod hub_commands;
+mod joins;
 mod limits;
 mod page;
 mod restart;

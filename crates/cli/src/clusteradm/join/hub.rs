@@ -27,6 +27,8 @@ use hyades_runtime::kube::Config;
 pub struct Hub {
     /// Its URL, as the user wrote it.
     url: String,
+    /// ` through the proxy URL`, or nothing; for messages.
+    way: String,
     client: Client,
 }
 
@@ -69,7 +71,14 @@ impl Hub {
         let mut config = Config::new(url);
         config.auth_info.token = Some(plan.token.clone().into());
         config.accept_invalid_certs = authority.is_none();
-        config.root_cert = authority.map(trusted).transpose().with_context(tried)?;
+        // The proxy of an https URL is trusted by its own authority.
+        let authorities = merged(&[authority, plan.proxy_authority.as_deref()]);
+        let authorities = authorities.filter(|_| authority.is_some());
+        config.root_cert = authorities
+            .as_deref()
+            .map(trusted)
+            .transpose()
+            .with_context(tried)?;
         config.proxy_url = proxy
             .map(str::parse)
             .transpose()
@@ -77,6 +86,7 @@ impl Hub {
         let client = client::connect(config, &component::user_agent("clusteradm"))?;
         Ok(Self {
             url: plan.hub.clone(),
+            way: proxy.map(way).unwrap_or_default(),
             client,
         })
     }
@@ -100,8 +110,9 @@ impl Hub {
             _ => "",
         };
         anyhow!(
-            "{tried} the hub {}: {}{advice}",
+            "{tried} the hub {}{}: {}{advice}",
             self.url,
+            self.way,
             Trouble::of(error)
         )
     }
@@ -181,6 +192,30 @@ impl Hub {
     }
 }
 
+/// Names a proxy, without the password that its URL may hold.
+fn way(proxy: &str) -> String {
+    let uri: Option<http::Uri> = proxy.parse().ok();
+    let host = uri.as_ref().and_then(http::Uri::authority);
+    let host = host.map_or("", |authority| {
+        let whole = authority.as_str();
+        whole.rsplit_once('@').map_or(whole, |(_, host)| host)
+    });
+    format!(" through the proxy {host}")
+}
+
+/// The PEM texts one after the other, each once.
+pub fn merged(authorities: &[Option<&str>]) -> Option<String> {
+    let mut text = String::new();
+    for authority in authorities.iter().flatten() {
+        let authority = authority.trim_end();
+        if !text.contains(authority) {
+            text.push_str(authority);
+            text.push('\n');
+        }
+    }
+    (!text.is_empty()).then_some(text)
+}
+
 /// The certificates of a PEM bundle, as a client wants them.
 fn trusted(pem: &str) -> anyhow::Result<Vec<Vec<u8>>> {
     let certificates =
@@ -192,4 +227,27 @@ fn trusted(pem: &str) -> anyhow::Result<Vec<Vec<u8>>> {
         .iter()
         .map(|certificate| certificate.der().to_vec())
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_named_without_its_password() {
+        assert_eq!(
+            way("http://me:s3cret@proxy:3128"),
+            " through the proxy proxy:3128"
+        );
+        assert_eq!(way("socks5://proxy:1080"), " through the proxy proxy:1080");
+    }
+
+    #[test]
+    fn authorities_are_merged_without_repetition() {
+        assert_eq!(merged(&[None, None]), None);
+        assert_eq!(merged(&[Some("A\n"), None]).as_deref(), Some("A\n"));
+        let both = merged(&[Some("A"), Some("B\n")]);
+        assert_eq!(both.as_deref(), Some("A\nB\n"));
+        assert_eq!(merged(&[Some("A"), Some("A\n")]).as_deref(), Some("A\n"));
+    }
 }

@@ -4,6 +4,7 @@ use crate::clusteradm::choices::Choices;
 use crate::clusteradm::choices::read_limited;
 use crate::clusteradm::flags::parse_args;
 use crate::clusteradm::flags::parse_pair;
+use crate::clusteradm::names;
 use anyhow::Context;
 use anyhow::bail;
 use hyades_agent::install::Mode;
@@ -45,9 +46,30 @@ pub struct JoinArgs {
     /// Wait until the agent runs and the hub knows the cluster
     #[arg(long)]
     pub wait: bool,
-    /// How the agent runs: default
+    /// Where the agent runs: default, in the cluster that joins, or hosted, in that of the context
+    /// for the one of --managed-cluster-kubeconfig
     #[arg(short, long, default_value = "default")]
     pub mode: String,
+    /// Hosted mode: the kubeconfig by which the agent reaches the cluster that joins
+    #[arg(long, value_name = "FILE")]
+    pub managed_cluster_kubeconfig: Option<PathBuf>,
+    /// Hosted mode: let the agent use the URL that the joining cluster's cluster-info names
+    #[arg(long)]
+    pub force_internal_endpoint_lookup_managed: bool,
+    /// Join a cluster that Cluster API made
+    #[arg(long)]
+    pub capi_import: bool,
+    /// The cluster of Cluster API, as NAMESPACE/NAME, or NAME in the namespace default
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub capi_cluster_name: String,
+    /// The kubeconfig of the cluster that runs Cluster API; else that of the context
+    #[arg(long, value_name = "FILE")]
+    pub capi_kubeconfig: Option<PathBuf>,
     /// One process for registration and works
     #[arg(long)]
     pub singleton: bool,
@@ -101,10 +123,6 @@ impl JoinArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 struct RefusedInJoin {
     #[arg(long, hide = true)]
-    force_internal_endpoint_lookup_managed: bool,
-    #[arg(long, hide = true)]
-    managed_cluster_kubeconfig: Option<String>,
-    #[arg(long, hide = true)]
     enable_sync_labels: bool,
     #[arg(long, hide = true)]
     hub_cluster_arn: Option<String>,
@@ -120,33 +138,15 @@ struct RefusedInJoin {
     addon_token_expiration_seconds: Option<i64>,
     #[arg(long, hide = true)]
     klusterlet_values_file: Option<String>,
-    #[arg(long, hide = true)]
-    capi_import: bool,
-    #[arg(long, hide = true)]
-    capi_cluster_name: Option<String>,
-    #[arg(long, hide = true)]
-    capi_kubeconfig: Option<String>,
 }
 
 impl RefusedInJoin {
     fn check(&self) -> anyhow::Result<()> {
-        let hosted = "hosted mode is not supported: the agent runs in the cluster it works for";
         let aws = "registration with AWS IAM is not supported; the agent registers with csr";
         let grpc = "registration over gRPC is not supported; the agent registers with csr";
-        let capi = "import from Cluster API is not supported; give the cluster's own context with --context";
         let tokens = "add-ons that register with tokens are not supported";
         let token_auth = self.addon_kubeclient_registration_auth.as_deref();
         let given = [
-            (
-                self.force_internal_endpoint_lookup_managed,
-                "--force-internal-endpoint-lookup-managed",
-                hosted,
-            ),
-            (
-                self.managed_cluster_kubeconfig.is_some(),
-                "--managed-cluster-kubeconfig",
-                hosted,
-            ),
             (
                 self.enable_sync_labels,
                 "--enable-sync-labels",
@@ -176,19 +176,84 @@ impl RefusedInJoin {
                 "--klusterlet-values-file",
                 "there is no Helm chart behind this command; objects are rendered by the program",
             ),
-            (self.capi_import, "--capi-import", capi),
-            (
-                self.capi_cluster_name.is_some(),
-                "--capi-cluster-name",
-                capi,
-            ),
-            (self.capi_kubeconfig.is_some(), "--capi-kubeconfig", capi),
         ];
         match given.iter().find(|(is_given, _, _)| *is_given) {
             Some((_, flag, reason)) => bail!("{flag} cannot be used: {reason}; leave it out"),
             None => Ok(()),
         }
     }
+}
+
+/// Where the joining cluster is found, if it is not that of the context.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In a kubeconfig.
+    File(PathBuf),
+    /// With Cluster API.
+    Capi(CapiCluster),
+}
+
+/// A cluster that Cluster API made.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CapiCluster {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The kubeconfig of the cluster that runs Cluster API; else that of the context.
+    pub kubeconfig: Option<PathBuf>,
+}
+
+fn source(args: &JoinArgs, is_hosted: bool) -> anyhow::Result<Option<Source>> {
+    let capi = capi_cluster(args)?;
+    let file = args.managed_cluster_kubeconfig.clone();
+    if !is_hosted && (file.is_some() || args.force_internal_endpoint_lookup_managed) {
+        let flag = match file {
+            Some(_) => "--managed-cluster-kubeconfig",
+            None => "--force-internal-endpoint-lookup-managed",
+        };
+        bail!(
+            "{flag} should not be set in default mode; add --mode hosted, or choose the joining cluster with --context"
+        );
+    }
+    match (file, capi) {
+        (Some(_), Some(_)) => bail!(
+            "--managed-cluster-kubeconfig cannot be used with --capi-import; name the cluster in one way"
+        ),
+        (Some(file), None) => Ok(Some(Source::File(file))),
+        (None, Some(capi)) => Ok(Some(Source::Capi(capi))),
+        (None, None) if is_hosted => bail!(
+            "managed-cluster-kubeconfig should be set in hosted mode: it is how the agent reaches the cluster that joins"
+        ),
+        (None, None) => Ok(None),
+    }
+}
+
+fn capi_cluster(args: &JoinArgs) -> anyhow::Result<Option<CapiCluster>> {
+    let name = args.capi_cluster_name.as_str();
+    if !args.capi_import {
+        if !name.is_empty() || args.capi_kubeconfig.is_some() {
+            bail!(
+                "--capi-cluster-name and --capi-kubeconfig count with --capi-import only; add it, or leave them out"
+            );
+        }
+        return Ok(None);
+    }
+    if name.is_empty() {
+        bail!(
+            "capi-cluster-name is missing; name the cluster of Cluster API with --capi-cluster-name NAMESPACE/NAME"
+        );
+    }
+    let (namespace, name) = match name.contains('/') {
+        true => names::pair("--capi-cluster-name", name)?,
+        false => ("default", name),
+    };
+    names::subdomain("the name in --capi-cluster-name", name)?;
+    Ok(Some(CapiCluster {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        kubeconfig: args.capi_kubeconfig.clone(),
+    }))
 }
 
 /// What was decided from the command line.
@@ -204,8 +269,10 @@ pub struct Plan {
     pub authority: Option<String>,
     /// PEM of the proxy's authority, if a file was named.
     pub proxy_authority: Option<String>,
-    /// One process or two.
+    /// One process or two, and in which cluster.
     pub mode: Mode,
+    /// Where the joining cluster is found, if it is not that of the context.
+    pub source: Option<Source>,
     /// The image of operator and agent.
     pub image: String,
     /// Gates of the agent.
@@ -236,13 +303,16 @@ pub fn plan(args: &JoinArgs) -> anyhow::Result<Plan> {
     let families = [Family::AgentRegistration, Family::AgentWork];
     let gates = args.feature_gates.iter().map(String::as_str);
     check_expiration(args.client_cert_expiration_seconds)?;
+    let mode = mode(&args.mode, args.singleton)?;
+    check_proxy(args)?;
     Ok(Plan {
         cluster: args.cluster_name.parse()?,
         token: args.hub_token.clone(),
         hub: check_url(&args.hub_apiserver)?,
         authority: args.ca_file.as_deref().map(authority).transpose()?,
         proxy_authority: args.proxy_ca_file.as_deref().map(authority).transpose()?,
-        mode: mode(&args.mode, args.singleton)?,
+        source: source(args, mode.is_hosted())?,
+        mode,
         image: args.choices.image.reference()?,
         feature_gates: FeatureGates::parse(&families, gates).context("read --feature-gates")?,
         annotations: annotations(&args.klusterlet_annotation),
@@ -268,6 +338,21 @@ fn check_expiration(seconds: i32) -> anyhow::Result<()> {
     )
 }
 
+fn check_proxy(args: &JoinArgs) -> anyhow::Result<()> {
+    let Some(proxy) = &args.proxy_url else {
+        if args.proxy_ca_file.is_some() {
+            bail!("--proxy-ca-file counts with --proxy-url only; add it, or leave both out");
+        }
+        return Ok(());
+    };
+    let uri: Option<http::Uri> = proxy.parse().ok();
+    let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
+    if matches!(scheme, Some("http" | "https" | "socks5")) {
+        return Ok(());
+    }
+    bail!("--proxy-url should start with http://, https:// or socks5://, and is {proxy:?}")
+}
+
 /// The URL without a final slash, as kubeconfigs have it.
 fn check_url(url: &str) -> anyhow::Result<String> {
     if !url.starts_with("http://") && !url.starts_with("https://") {
@@ -286,9 +371,8 @@ fn mode(mode: &str, singleton: bool) -> anyhow::Result<Mode> {
     match mode.to_ascii_lowercase().as_str() {
         "default" | "" if singleton => Ok(Mode::Singleton),
         "default" | "" => Ok(Mode::Default),
-        "hosted" => bail!(
-            "mode hosted is not supported: the agent runs in the cluster it works for; join without --mode hosted"
-        ),
+        "hosted" if singleton => Ok(Mode::SingletonHosted),
+        "hosted" => Ok(Mode::Hosted),
         _ => bail!("deploy mode should be default or hosted, and is {mode:?}"),
     }
 }

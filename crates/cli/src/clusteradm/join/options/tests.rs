@@ -71,13 +71,9 @@ fn names_and_urls_are_checked() {
 #[test]
 fn what_cannot_be_had_is_refused_by_name() {
     for words in [
-        &["--mode", "hosted"][..],
-        &["--mode", "hosted", "--singleton"],
-        &["--registration-auth", "grpc"],
+        &["--registration-auth", "grpc"][..],
         &["--registration-auth", "awsirsa"],
         &["--grpc-server", "x"],
-        &["--capi-import"],
-        &["--managed-cluster-kubeconfig", "x"],
     ] {
         let error = complete(words).expect_err("refused");
         assert!(error.contains("not supported"), "{error}");
@@ -91,6 +87,61 @@ fn what_cannot_be_had_is_refused_by_name() {
     assert!(error.starts_with("deploy mode should be default or hosted"));
     let error = complete(&["--client-cert-expiration-seconds", "60"]).expect_err("too short");
     assert!(error.contains("at least 3600"), "{error}");
+}
+
+#[test]
+fn a_hosted_agent_needs_a_kubeconfig_and_no_other_may_have_one() {
+    let plan = |words: &[&str]| complete(words);
+    let hosted = plan(&["--mode", "hosted", "--managed-cluster-kubeconfig", "f"]).expect("a plan");
+    assert_eq!(hosted.mode, Mode::Hosted);
+    assert_eq!(hosted.source, Some(Source::File("f".into())));
+    let words = [
+        "--mode",
+        "Hosted",
+        "--singleton",
+        "--capi-import",
+        "--capi-cluster-name",
+        "n/c",
+    ];
+    let hosted = plan(&words).expect("a plan");
+    assert_eq!(hosted.mode, Mode::SingletonHosted);
+    let Some(Source::Capi(cluster)) = hosted.source else {
+        panic!("{:?}", hosted.source);
+    };
+    assert_eq!(
+        (cluster.namespace.as_str(), cluster.name.as_str()),
+        ("n", "c")
+    );
+    for (words, part) in [
+        (&["--mode", "hosted"][..], "should be set in hosted mode"),
+        (&["--managed-cluster-kubeconfig", "f"], "--mode hosted"),
+        (
+            &["--force-internal-endpoint-lookup-managed"],
+            "--mode hosted",
+        ),
+        (&["--capi-import"], "capi-cluster-name is missing"),
+        (&["--capi-cluster-name", "c"], "--capi-import only"),
+        (&["--capi-kubeconfig", "f"], "--capi-import only"),
+        (
+            &["--capi-import", "--capi-cluster-name", "a/b/c"],
+            "RFC 1123",
+        ),
+        (
+            &[
+                "--mode",
+                "hosted",
+                "--managed-cluster-kubeconfig",
+                "f",
+                "--capi-import",
+                "--capi-cluster-name",
+                "c",
+            ],
+            "in one way",
+        ),
+    ] {
+        let error = plan(words).expect_err("refused");
+        assert!(error.contains(part), "{words:?}: {error}");
+    }
 }
 
 #[test]
