@@ -134,6 +134,9 @@ pub mod annotations {
     pub const JOINED_BY_RULE: &str = "hyades.io/joined-by-rule";
     /// On an inventory object: by whom or by what it was accepted, for the Event that tells.
     pub const ACCEPTED_BY: &str = "hyades.io/accepted-by";
+    /// On a ClusterManager: seconds after the end of an agent's certificate within which it may come
+    /// back by that certificate's key; `0` never.
+    pub const EXPIRED_CERTIFICATE_WINDOW: &str = "hyades.io/expired-certificate-window-seconds";
     /// On an agent's hub Secret: the address that its hub published when the agent last followed it.
     pub const PUBLISHED_SERVER: &str = "hyades.io/published-server";
     /// On an agent's hub Secret: SHA-256 of the authorities that its hub published then.
@@ -227,6 +230,8 @@ pub const IMAGE_PULL_SECRET: &str = "open-cluster-management-image-pull-credenti
 pub const BOOTSTRAP_HUB_KUBECONFIG_SECRET: &str = "bootstrap-hub-kubeconfig";
 /// The Secret on a WEC that holds its agent's own credentials for the hub.
 pub const HUB_KUBECONFIG_SECRET: &str = "hub-kubeconfig-secret";
+/// Secret with the key that an agent has asked for a certificate for, while it waits for it.
+pub const PENDING_KEY_SECRET: &str = "hub-kubeconfig-pending-key";
 /// Secret in a hosted agent's namespace with the kubeconfig of its WEC, as its user gave it.
 pub const EXTERNAL_MANAGED_KUBECONFIG_SECRET: &str = "external-managed-kubeconfig";
 /// Secret in a hosted agent's namespace by which its registration agent reaches the WEC.

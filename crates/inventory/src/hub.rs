@@ -38,6 +38,7 @@ mod lease;
 mod liveness;
 mod observed;
 mod pins;
+mod recovery;
 mod requests;
 mod rights;
 mod rules;
@@ -109,6 +110,10 @@ pub struct Options {
         default_value = MAILBOX_RESOURCES
     )]
     pub gc_resource_list: Vec<String>,
+    /// Seconds after the end of an agent's certificate within which it may come back by that
+    /// certificate's key; 0 never
+    #[arg(long, default_value_t = recovery::WINDOW_SECONDS)]
+    pub expired_certificate_window_seconds: u32,
 }
 
 impl Default for Options {
@@ -121,6 +126,7 @@ impl Default for Options {
             feature_gates: Vec::new(),
             labels: Vec::new(),
             gc_resource_list: MAILBOX_RESOURCES.split(',').map(str::to_owned).collect(),
+            expired_certificate_window_seconds: recovery::WINDOW_SECONDS,
         }
     }
 }
@@ -149,6 +155,7 @@ struct Settings {
     auto_approved_users: BTreeSet<String>,
     labels: BTreeMap<String, String>,
     mailbox_resources: Vec<cleanup::Resource>,
+    recovery_window_seconds: u32,
 }
 
 impl Settings {
@@ -182,6 +189,7 @@ impl Settings {
             auto_approved_users: users.collect(),
             labels,
             mailbox_resources,
+            recovery_window_seconds: options.expired_certificate_window_seconds,
         })
     }
 }
@@ -322,8 +330,10 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
     // Nothing may change after the start, and yet everything is to be looked at once.
     queues.clusters.add(String::new());
     queues.sets.add(String::new());
+    let window_seconds = hub.settings.recovery_window_seconds;
     tokio::join!(
         placement::run(shared, queues.placements.clone(), &context),
+        recovery::prepare(&hub.client, window_seconds, &context.shutdown),
         controller::work(
             "ManagedCluster",
             queues.clusters.clone(),

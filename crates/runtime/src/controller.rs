@@ -145,7 +145,8 @@ where
     let plural = K::plural(&K::DynamicType::default()).into_owned();
     let task = tokio::spawn(async move {
         let mut backoff = Backoff::new(Policy::API);
-        let mut events = std::pin::pin!(watcher(api, config));
+        let start = || Box::pin(watcher(api.clone(), config.clone()));
+        let mut events = start();
         loop {
             match events.try_next().await {
                 Ok(None) => return,
@@ -158,6 +159,11 @@ where
                     deliver(&reader, &mut writer, event, &mut on_change);
                 }
                 Err(error) => {
+                    if is_from_the_future(&error) {
+                        // A server restored from a backup counts from an earlier revision: what
+                        // was seen is no place to go on from, now or ever.
+                        events = start();
+                    }
                     let trouble = Trouble::of_watch(&error);
                     let delay = pause_after(&trouble, &mut backoff, &plural);
                     on_gap(delay);
@@ -170,6 +176,21 @@ where
         store,
         task: task.abort_handle(),
     }
+}
+
+/// Whether the server has not come as far as the revision that a watch wants to go on from.
+fn is_from_the_future(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::WatchError(status) => status,
+        watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
+        _ => return false,
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .into_iter()
+        .any(|cause| cause.reason == "ResourceVersionTooLarge")
+        || status.message.contains("Too large resource version")
 }
 
 /// How long to wait after a failed watch, and the log line about it.

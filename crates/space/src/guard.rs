@@ -18,6 +18,9 @@ pub struct Credentials<'a> {
     pub peer_certificate: Option<&'a [u8]>,
     /// All request headers: `Authorization` and the `Impersonate-*` ones matter.
     pub headers: &'a HeaderMap,
+    /// Whether the request asks for a certificate, or looks at one such request: then a client
+    /// certificate that has expired proves something, too.
+    pub renews_a_certificate: bool,
 }
 
 /// What a write does to its object.

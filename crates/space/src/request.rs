@@ -134,6 +134,15 @@ impl Target {
         })
     }
 
+    /// Whether this makes a certificate signing request, or reads one by its name.
+    pub fn renews_a_certificate(&self, method: &Method, query: &Query) -> bool {
+        let is_request = self.group == "certificates.k8s.io"
+            && self.resource == "certificatesigningrequests"
+            && self.subresource.is_empty();
+        let verb = self.verb(method, query);
+        is_request && matches!(verb, Some(Verb::Create | Verb::Get))
+    }
+
     /// What the authoriser is asked. Collections restricted to one name by a field selector are
     /// judged as that name, so that a rule with resourceNames can allow them.
     pub fn attributes(&self, verb: Verb, query: &Query) -> Attributes {
@@ -220,6 +229,27 @@ mod tests {
         }
         for path in ["/", "/api", "/apis", "/apis/apps/v1", "/api/v1", "/version"] {
             assert_eq!(parsed(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_making_and_reading_a_certificate_request_renews_a_certificate() {
+        let base = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+        let renews = |method: Method, path: &str, query: &str| match route(path) {
+            Route::Resource(target) => target.renews_a_certificate(&method, &Query::parse(query)),
+            Route::Path => false,
+        };
+        assert!(renews(Method::POST, base, ""));
+        assert!(renews(Method::GET, &format!("{base}/a"), ""));
+        for (method, path, query) in [
+            (Method::GET, base.to_owned(), ""),
+            (Method::GET, base.to_owned(), "watch=true"),
+            (Method::GET, format!("{base}/a"), "watch=true"),
+            (Method::PUT, format!("{base}/a/approval"), ""),
+            (Method::DELETE, format!("{base}/a"), ""),
+            (Method::POST, "/api/v1/namespaces/a/secrets".to_owned(), ""),
+        ] {
+            assert!(!renews(method, &path, query), "{path}?{query}");
         }
     }
 

@@ -161,13 +161,21 @@ where
         );
         return Err(Status::bad_request(message));
     }
+    let route = request::route(&call.head.path);
     if !call.in_process {
+        let renews_a_certificate = match &route {
+            Route::Resource(target) => {
+                target.renews_a_certificate(&call.head.method, &call.head.query)
+            }
+            Route::Path => false,
+        };
         call.user = call.core.guard.authenticate(&Credentials {
             peer_certificate: call.peer.as_ref().map(|peer| &*peer.0),
             headers: &call.headers,
+            renews_a_certificate,
         })?;
     }
-    match request::route(&call.head.path) {
+    match route {
         Route::Path => {
             call.core.authorize(
                 &call.user,

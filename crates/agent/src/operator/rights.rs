@@ -166,7 +166,7 @@ fn registration_rules() -> Value {
 fn registration_management_rules() -> Value {
     json!([
         {"apiGroups": [""], "resources": ["secrets"],
-         "verbs": ["create", "get", "list", "update", "watch", "patch"]},
+         "verbs": ["create", "get", "list", "update", "watch", "patch", "delete"]},
         {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
     ])
 }

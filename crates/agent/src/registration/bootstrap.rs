@@ -5,6 +5,7 @@ use super::certificate;
 use super::certificate::Asking;
 use super::certificate::Issued;
 use super::certificate::Requester;
+use super::pending;
 use super::plan::Candidate;
 use super::recovery;
 use crate::credentials::Credentials;
@@ -34,6 +35,8 @@ use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 
 /// Makes the client that presents the bootstrap credentials.
@@ -52,6 +55,7 @@ pub(super) async fn run(
     why: &Invalid,
 ) -> Credentials {
     let failed_once = Notify::new();
+    let noted = AtomicBool::new(false);
     let recovery = async {
         let Some(former) = &former else {
             return std::future::pending().await;
@@ -72,7 +76,7 @@ pub(super) async fn run(
                 () = tokio::time::sleep(recovery::HEAD_START) => {}
             }
         }
-        register(shared, candidate, former.as_ref(), why).await
+        register(shared, candidate, former.as_ref(), why, &noted).await
     };
     let credentials = tokio::select! {
         credentials = recovery => credentials,
@@ -80,6 +84,9 @@ pub(super) async fn run(
     };
     // Last, since an agent with credentials never makes an inventory object again.
     save(shared, &credentials).await;
+    if noted.load(Ordering::Relaxed) {
+        pending::forget(shared).await;
+    }
     credentials
 }
 
@@ -89,6 +96,7 @@ async fn register(
     candidate: &Candidate,
     former: Option<&Credentials>,
     why: &Invalid,
+    noted: &AtomicBool,
 ) -> Credentials {
     // A hub that has moved since is met where it is now.
     let moved = former.filter(|_| !matches!(why, Invalid::OtherHub(_)));
@@ -114,10 +122,22 @@ async fn register(
     // shown that it is the same one.
     let key = former.filter(|_| !matches!(why, Invalid::OtherHub(_)));
     let key = key.and_then(|former| Key::from_pem(&former.key_pem).ok());
-    let (issued, ()) = tokio::join!(
-        certified(shared, &client, endpoint, key.as_ref()),
-        create_inventory_object(shared, &client),
-    );
+    let key = match key {
+        Some(key) => key,
+        None => pending::find(shared, noted)
+            .await
+            .unwrap_or_else(Key::generate),
+    };
+    let registered = async {
+        tokio::join!(
+            certified(shared, &client, endpoint, &key),
+            create_inventory_object(shared, &client),
+        )
+    };
+    let (issued, ()) = tokio::select! {
+        registered = registered => registered,
+        never = pending::write_down(shared, &key, noted) => match never {},
+    };
     credentials.renewed(issued)
 }
 
@@ -125,7 +145,7 @@ async fn certified(
     shared: &Shared<'_>,
     client: &Client,
     endpoint: &HubEndpoint,
-    key: Option<&Key>,
+    key: &Key,
 ) -> Issued {
     let mut backoff = Backoff::new(Policy::API);
     loop {
@@ -134,7 +154,7 @@ async fn certified(
             client,
             identity: &shared.identity,
             requester: Requester::Bootstrap,
-            key: key.cloned().unwrap_or_else(Key::generate),
+            key: key.clone(),
             expiration_seconds: shared.options.client_cert_expiration_seconds,
         };
         let error = match certificate::obtain(asking, denied).await {

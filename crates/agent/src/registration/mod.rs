@@ -24,6 +24,7 @@ mod hub;
 mod lease;
 mod namespaces;
 mod observation;
+mod pending;
 mod plan;
 mod recovery;
 mod relocation;

@@ -1,15 +1,26 @@
 //! A hub: a space with the hub's objects and controllers, served over TLS.
 
+use crate::serve::DAY_SECONDS;
+use crate::serve::Gate;
+use crate::serve::serve;
 use hyades_agent::install::BootstrapAccess;
 use hyades_agent::install::bootstrap_kubeconfig;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::crds;
+use hyades_api::identity::AgentIdentity;
 use hyades_api::names;
 use hyades_api::names::namespaces;
 use hyades_inventory::hub;
 use hyades_pki::Authority;
+use hyades_pki::CertificateRequest;
+use hyades_pki::Key;
+use hyades_pki::Kubeconfig;
 use hyades_pki::ServiceAccountKey;
+use hyades_pki::SignOptions;
+use hyades_pki::Subject;
+use hyades_pki::Usage;
 use hyades_pki::Validity;
+use hyades_pki::kubeconfig::Credentials;
 use hyades_runtime::CancellationToken;
 use hyades_runtime::Context;
 use hyades_runtime::apply;
@@ -22,29 +33,16 @@ use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
-use hyades_space::PeerCertificate;
 use hyades_space::Space;
 use hyades_space::SpaceOptions;
 use hyades_space::identity::UserInfo;
 use hyades_store::Store;
-use hyper::body::Incoming;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto;
 use jiff::Timestamp;
-use rustls::RootCertStore;
-use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde_json::json;
+use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
-
-/// Seconds in a day, for certificates that outlive a test.
-pub const DAY_SECONDS: i64 = 86_400;
 
 /// A user who may do everything.
 pub fn admin() -> UserInfo {
@@ -66,34 +64,58 @@ pub async fn start_space(
     url: &str,
 ) -> (Space, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store =
-        Store::open(&folder.path().join("store.redb"), Default::default()).expect("a store");
-    let space = Space::start(SpaceOptions {
+    let keys = (client_ca, ServiceAccountKey::generate());
+    let space = open_space(name, folder.path(), keys, serving_ca_pem, url).await;
+    (space, folder)
+}
+
+/// The space whose store lies in `folder`.
+async fn open_space(
+    name: &str,
+    folder: &Path,
+    (client_ca, service_account_key): (Authority, ServiceAccountKey),
+    serving_ca_pem: String,
+    url: &str,
+) -> Space {
+    let store = Store::open(&folder.join(STORE), Default::default()).expect("a store");
+    Space::start(SpaceOptions {
         name: name.to_owned(),
         store,
         client_ca,
-        service_account_key: ServiceAccountKey::generate(),
+        service_account_key,
         serving_ca_pem,
         public_url: url.to_owned(),
         pod_logs: None,
     })
     .await
-    .expect("a space");
-    (space, folder)
+    .expect("a space")
 }
 
 pub fn authority(name: &str) -> Authority {
     Authority::new(name, Validity::starting(Timestamp::now(), DAY_SECONDS)).expect("an authority")
 }
 
+/// File of a store.
+const STORE: &str = "store.redb";
+
+/// What is a hub's own, whichever process serves it.
+#[derive(Clone)]
+struct Keys {
+    clients: Authority,
+    serving: Authority,
+    accounts: ServiceAccountKey,
+}
+
 /// A hub that runs until it is dropped.
 pub struct Hub {
     pub client: Client,
     pub url: String,
-    ca_pem: String,
+    pub gate: Arc<Gate>,
     stop: CancellationToken,
-    _space: Space,
-    _folder: TempDir,
+    space: Space,
+    keys: Keys,
+    automatic: bool,
+    folder: TempDir,
 }
 
 impl Drop for Hub {
@@ -108,44 +130,128 @@ impl Hub {
     pub async fn start(automatic: bool) -> Self {
         hyades_runtime::log::init(0);
         hyades_runtime::client::install_crypto();
-        let (clients, serving) = (authority("hub-clients"), authority("hub-serving"));
+        let keys = Keys {
+            clients: authority("hub-clients"),
+            serving: authority("hub-serving"),
+            accounts: ServiceAccountKey::generate(),
+        };
+        let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("https://{}", listener.local_addr().expect("an address"));
-        let (space, folder) =
-            start_space("its1", clients.clone(), serving.certificate_pem(), &url).await;
-        let client = Client::new(space.service_as(admin()), "default");
+        let hub = Self::open(listener, folder, keys, automatic).await;
         for object in hyades_inventory::install::objects(&Default::default())
             .iter()
             .chain(&crds::hub())
         {
-            apply::ensure(&client, "test", object)
+            apply::ensure(&hub.client, "test", object)
                 .await
                 .expect("installed");
         }
-        let stop = CancellationToken::new();
-        let context = Context {
-            shutdown: stop.clone(),
-            ..Context::new(client.clone(), namespaces::HUB, "hub")
-        };
-        tokio::task::spawn_local(async move {
-            hub::run(options(automatic), context)
-                .await
-                .expect("valid options");
-        });
-        tokio::spawn(serve(
-            listener,
-            tls(&serving, &clients),
-            space.service(),
-            stop.clone(),
-        ));
+        hub.run();
+        hub
+    }
+
+    async fn open(listener: TcpListener, folder: TempDir, keys: Keys, automatic: bool) -> Self {
+        let url = format!("https://{}", listener.local_addr().expect("an address"));
+        let own = (keys.clients.clone(), keys.accounts.clone());
+        let pem = keys.serving.certificate_pem();
+        let space = open_space("its1", folder.path(), own, pem, &url).await;
+        let (stop, gate) = (CancellationToken::new(), Arc::new(Gate::default()));
+        let (serving, service) = (keys.serving.clone(), space.service());
+        let (served, stopped) = (gate.clone(), stop.clone());
+        tokio::spawn(async move { serve(listener, &serving, service, served, stopped).await });
         Self {
-            client,
+            client: Client::new(space.service_as(admin()), "default"),
             url,
-            ca_pem: serving.certificate_pem(),
+            gate,
             stop,
-            _space: space,
-            _folder: folder,
+            space,
+            keys,
+            automatic,
+            folder,
         }
+    }
+
+    fn run(&self) {
+        let context = Context {
+            shutdown: self.stop.clone(),
+            ..Context::new(self.client.clone(), namespaces::HUB, "hub")
+        };
+        let options = options(self.automatic);
+        tokio::task::spawn_local(async move {
+            hub::run(options, context).await.expect("valid options");
+        });
+    }
+
+    /// A copy of everything the hub has stored.
+    pub fn backup(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a folder");
+        let from = self.folder.path().join(STORE);
+        std::fs::copy(from, copy.path().join(STORE)).expect("copied");
+        copy
+    }
+
+    /// The same hub from a copy of its store, at the same address.
+    pub async fn restore(self, backup: TempDir) -> Self {
+        let address = self.url.trim_start_matches("https://").to_owned();
+        let (keys, automatic) = (self.keys.clone(), self.automatic);
+        drop(self);
+        let listener = loop {
+            match TcpListener::bind(&address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::time::sleep(crate::LOOK_EVERY).await,
+            }
+        };
+        let hub = Self::open(listener, backup, keys, automatic).await;
+        hub.run();
+        hub
+    }
+
+    /// Serves the same space at another port under another authority; returns the address and the
+    /// authority's certificate.
+    pub async fn serve_elsewhere(&self) -> (String, String) {
+        let serving = authority("hub-serving-2");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("https://{}", listener.local_addr().expect("an address"));
+        let (service, stop) = (self.space.service(), self.stop.clone());
+        let pem = serving.certificate_pem();
+        let gate = Arc::new(Gate::default());
+        tokio::spawn(async move { serve(listener, &serving, service, gate, stop).await });
+        (url, pem)
+    }
+
+    /// Publishes where the hub is and by whom it is certified.
+    pub async fn publish(&self, url: &str, authorities: &str) {
+        let credentials = Credentials::Token(String::new());
+        let mut page = Kubeconfig::for_server("", url, authorities, &credentials);
+        page.users.clear();
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+            "data": {"kubeconfig": page.to_yaml().expect("YAML")},
+        });
+        let published = apply::ensure(&self.client, "test", &object).await;
+        published.expect("published");
+    }
+
+    /// PEM of the authority of the hub's own port.
+    pub fn serving_ca_pem(&self) -> String {
+        self.keys.serving.certificate_pem()
+    }
+
+    /// A certificate of an agent of this hub for `key`, that ended so many seconds ago.
+    pub fn expired_certificate(&self, agent: &AgentIdentity, key: &Key, seconds: i64) -> String {
+        let subject = Subject::new(agent.common_name(), agent.organizations());
+        let request = CertificateRequest::new(key, &subject).expect("a request");
+        let request = CertificateRequest::parse_pem(&request).expect("a request");
+        let end = Timestamp::now().as_second() - seconds;
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let options = SignOptions {
+            not_before: at(end - DAY_SECONDS),
+            not_after: at(end),
+            usages: vec![Usage::ClientAuth],
+        };
+        let certificate = self.keys.clients.sign_request(&request, &options);
+        certificate.expect("a certificate").to_pem()
     }
 
     /// A kubeconfig as `clusteradm join` writes it, with a fresh token of the bootstrap account.
@@ -164,7 +270,7 @@ impl Hub {
             .expect("a token");
         bootstrap_kubeconfig(&BootstrapAccess {
             server: &self.url,
-            certificate_authority: Some(&self.ca_pem),
+            certificate_authority: Some(&self.serving_ca_pem()),
             token: &answer
                 .status
                 .and_then(|status| status.token)
@@ -223,81 +329,5 @@ fn options(automatic: bool) -> hub::Options {
         },
         gc_resource_list: vec!["work.open-cluster-management.io/v1/manifestworks".to_owned()],
         ..hub::Options::default()
-    }
-}
-
-/// Serves a space over TLS until `stop`; returns its URL.
-pub async fn expose(
-    space: &Space,
-    serving: &Authority,
-    clients: &Authority,
-    stop: CancellationToken,
-) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("https://{}", listener.local_addr().expect("an address"));
-    let acceptor = tls(serving, clients);
-    tokio::spawn(serve(listener, acceptor, space.service(), stop));
-    url
-}
-
-fn tls(serving: &Authority, clients: &Authority) -> TlsAcceptor {
-    let valid = Validity::starting(Timestamp::now(), DAY_SECONDS);
-    let (certificate, key) = serving
-        .issue_server(&["127.0.0.1".to_owned()], valid)
-        .expect("a certificate");
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(clients.certificate_der().to_vec().into())
-        .expect("a root");
-    let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
-        .allow_unauthenticated()
-        .build()
-        .expect("a verifier");
-    let mut config = ServerConfig::builder()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(
-            vec![certificate.der().to_vec().into()],
-            PrivatePkcs8KeyDer::from(key.to_pkcs8_der()).into(),
-        )
-        .expect("a key");
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    TlsAcceptor::from(Arc::new(config))
-}
-
-async fn serve(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    space: hyades_space::SpaceService,
-    stop: CancellationToken,
-) {
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, _) = accepted.expect("a connection");
-        stream.set_nodelay(true).expect("a socket");
-        let (acceptor, space, stop) = (acceptor.clone(), space.clone(), stop.clone());
-        tokio::spawn(async move {
-            let Ok(stream) = acceptor.accept(stream).await else {
-                return;
-            };
-            let certificates = stream.get_ref().1.peer_certificates();
-            let peer = certificates
-                .and_then(|all| all.first())
-                .map(|der| PeerCertificate(der.to_vec().into()));
-            let service =
-                hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-                    if let Some(peer) = &peer {
-                        request.extensions_mut().insert(peer.clone());
-                    }
-                    space.clone().oneshot(request)
-                });
-            let server = auto::Builder::new(TokioExecutor::new());
-            tokio::select! {
-                () = stop.cancelled() => {}
-                _ = server.serve_connection(TokioIo::new(stream), service) => {}
-            }
-        });
     }
 }

@@ -4,7 +4,10 @@
 mod hosted;
 mod hub;
 mod operator;
+mod partitions;
+mod recovery;
 mod registration;
+mod serve;
 mod wec;
 mod works;
 

@@ -30,7 +30,7 @@ pub async fn until_available(hub: &Hub, cluster: &str) {
 }
 
 /// Waits for an Event in the agent's namespace and returns its message.
-async fn until_event(wec: &Wec, reason: &str) -> String {
+pub async fn until_event(wec: &Wec, reason: &str) -> String {
     let events: Api<Event> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
     until(&format!("an Event {reason}"), async || {
         let all = events

@@ -1,11 +1,11 @@
 //! A WEC: a space in process, joined as `clusteradm join` does it.
 
-use crate::hub::DAY_SECONDS;
 use crate::hub::Hub;
 use crate::hub::admin;
 use crate::hub::authority;
-use crate::hub::expose;
 use crate::hub::start_space;
+use crate::serve::DAY_SECONDS;
+use crate::serve::serve;
 use crate::until;
 use hyades_agent::install;
 use hyades_agent::install::InstallOptions;
@@ -13,6 +13,7 @@ use hyades_agent::install::Mode;
 use hyades_agent::operator;
 use hyades_agent::options::KlusterletAgentOptions;
 use hyades_agent::singleton;
+use hyades_api::conditions;
 use hyades_api::names;
 use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
@@ -29,7 +30,9 @@ use hyades_runtime::kube::Client;
 use hyades_space::Space;
 use hyades_space::identity::UserInfo;
 use jiff::Timestamp;
+use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 /// A WEC whose programs run until it is dropped.
 pub struct Wec {
@@ -70,8 +73,12 @@ impl Wec {
 
     /// Serves this WEC to a hosting cluster; returns an administrator's kubeconfig for it.
     pub async fn admin_kubeconfig(&self) -> String {
-        let (clients, stop) = (&self.clients, self.stop.clone());
-        let server = expose(&self.space, clients, clients, stop).await;
+        let clients = &self.clients;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server = format!("https://{}", listener.local_addr().expect("an address"));
+        let (serving, service) = (clients.clone(), self.space.service());
+        let (gate, stop) = (Arc::default(), self.stop.clone());
+        tokio::spawn(async move { serve(listener, &serving, service, gate, stop).await });
         let groups = ["system:masters".to_owned()];
         let valid = Validity::starting(Timestamp::now(), DAY_SECONDS);
         let (certificate, key) = clients
@@ -136,10 +143,12 @@ impl Wec {
         }
     }
 
-    /// Starts the operator under its own account.
-    pub fn start_operator(&self) {
+    /// Starts the operator under its own account. The token stops it.
+    pub fn start_operator(&self) -> CancellationToken {
         let context = self.context(namespaces::OPERATOR, names::KLUSTERLET);
+        let shutdown = context.shutdown.clone();
         tokio::spawn(operator::run(Default::default(), context));
+        shutdown
     }
 
     /// Starts the agent as the operator's Deployment says, under its account. The token stops it.
@@ -150,10 +159,21 @@ impl Wec {
 
     /// As [`Wec::start_agent`], for a Klusterlet of any name.
     pub async fn start_agent_of(&self, klusterlet: &str, namespace: &str) -> CancellationToken {
+        self.start_agent_with(klusterlet, namespace, &[]).await
+    }
+
+    /// As [`Wec::start_agent_of`], with further flags.
+    pub async fn start_agent_with(
+        &self,
+        klusterlet: &str,
+        namespace: &str,
+        further: &[&str],
+    ) -> CancellationToken {
         let name = format!("{klusterlet}-agent");
         let deployment = self.deployment_in(namespace, &name).await;
         let container = &deployment.spec.template.spec.expect("a pod").containers[0];
-        let flags = container.args.clone().unwrap_or_default();
+        let mut flags = container.args.clone().unwrap_or_default();
+        flags.extend(further.iter().map(|flag| (*flag).to_owned()));
         let options = <Command as clap::Parser>::parse_from(flags.into_iter().skip(1)).options;
         let context = self.context(namespace, &format!("{klusterlet}-work-sa"));
         let shutdown = context.shutdown.clone();
@@ -161,6 +181,16 @@ impl Wec {
             singleton::run(options, context).await.expect("valid flags");
         });
         shutdown
+    }
+
+    /// Waits until the operator has asked the hub about the agent's Secrets.
+    pub async fn until_asked(&self) {
+        until("the operator has asked the hub", async || {
+            let klusterlet = self.klusterlet().await;
+            let kind = conditions::klusterlet::HUB_CONNECTION_DEGRADED;
+            conditions::find(&klusterlet.status.conditions, kind).map(drop)
+        })
+        .await;
     }
 
     /// The Deployment of that name, once the operator made it.

@@ -22,6 +22,7 @@ use super::acceptance;
 use super::joining;
 use super::joining::Applicant;
 use super::observed;
+use super::recovery;
 use hyades_api::conditions;
 use hyades_api::conditions::managed_cluster;
 use hyades_api::features;
@@ -58,6 +59,10 @@ const APPROVED_MESSAGE: &str =
 /// Message of an approval because the name was handed over.
 const HANDED_OVER_MESSAGE: &str =
     "Auto approved because an administrator handed the cluster's name over to this agent.";
+
+/// Message of an approval of an agent that comes back after its certificate expired.
+const RECOVERED_MESSAGE: &str =
+    "Auto approved because the agent showed the expired certificate of the same key.";
 
 /// Reason of the Event about requests that are deleted because there are too many.
 const TOO_MANY: &str = "TooManyRequests";
@@ -133,6 +138,15 @@ impl Approver {
                 Ok(None)
             }
             Verdict::Approve(Approval::RightToRenew) => self.renew(object, cluster).await,
+            Verdict::Approve(Approval::FormerKey) => {
+                let live = self.live(&name).await?;
+                self.conclude(live, "Approved", APPROVED_REASON, RECOVERED_MESSAGE)
+                    .await?;
+                let by = " because the agent showed the expired certificate of this key";
+                self.tell_approval(object, "ManagedClusterCSRAutoApproved", by)
+                    .await;
+                Ok(None)
+            }
             Verdict::Approve(approval) => match &object.reading {
                 Ok(request) => self.let_in(object, request, approval).await.map(|()| None),
                 Err(_) => Ok(None),
@@ -149,8 +163,19 @@ impl Approver {
             .gates
             .enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL);
         let mailbox = hub.observed.mailboxes.get(cluster.as_str());
+        let owner = hub.owner_of(cluster);
+        let object = hub.observed.clusters.get(cluster.as_str());
+        let is_accepted = object.is_some_and(|object| object.spec.hub_accepts_client);
+        let window = settings.recovery_window_seconds;
         Situation {
-            owner: hub.owner_of(cluster),
+            recovery: recovery::decide(
+                request,
+                owner.as_ref(),
+                is_accepted,
+                window,
+                Timestamp::now(),
+            ),
+            owner,
             handed_to: mailbox.and_then(|mailbox| super::pins::heir(&mailbox.metadata)),
             is_joined: self.is_joined(cluster),
             user_is_listed: automatic && settings.auto_approved_users.contains(&request.user),
@@ -236,7 +261,7 @@ impl Approver {
                 HANDED_OVER_MESSAGE.to_owned(),
                 " because the name was handed over".to_owned(),
             ),
-            Approval::RightToRenew | Approval::ListedUser => (
+            Approval::RightToRenew | Approval::ListedUser | Approval::FormerKey => (
                 APPROVED_MESSAGE.to_owned(),
                 format!(" for the listed user {}", request.user),
             ),

@@ -12,6 +12,7 @@ use hyades_api::features::FeatureGates;
 use hyades_api::image;
 use hyades_api::image::Component;
 use hyades_api::names;
+use hyades_api::names::annotations;
 use hyades_api::names::apps;
 use hyades_api::names::namespaces;
 use hyades_api::operator::ClusterManager;
@@ -149,7 +150,24 @@ fn hub_image(asked: &str) -> String {
     }
 }
 
+/// The hub's flags.
 fn flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> {
+    let mut flags = registration_flags(manager)?;
+    let key = annotations::EXPIRED_CERTIFICATE_WINDOW;
+    let stated = manager.metadata.annotations.as_ref();
+    if let Some(window) = stated.and_then(|all| all.get(key)) {
+        let seconds: u32 = window.parse().map_err(|_| Refusal {
+            reason: "ExpiredCertificateWindowInvalid",
+            message: format!(
+                "the annotation {key} is {window:?}; write a number of seconds, 0 for never"
+            ),
+        })?;
+        flags.push(format!("--expired-certificate-window-seconds={seconds}"));
+    }
+    Ok(flags)
+}
+
+fn registration_flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> {
     let Some(registration) = &manager.spec.registration_configuration else {
         return Ok(Vec::new());
     };
@@ -249,6 +267,26 @@ mod tests {
         assert_eq!(
             args[args.len() - 2..],
             ["--auto-approved-csr-users=a", "--auto-approved-csr-users=b"]
+        );
+    }
+
+    #[test]
+    fn the_window_for_expired_agents_is_an_annotation_and_must_be_a_number() {
+        let stated = |window: &str| {
+            let mut manager = manager(json!({}));
+            let key = annotations::EXPIRED_CERTIFICATE_WINDOW.to_owned();
+            manager.metadata.annotations = Some([(key, window.to_owned())].into());
+            flags(&manager)
+        };
+        assert_eq!(
+            stated("3600").ok(),
+            Some(vec!["--expired-certificate-window-seconds=3600".to_owned()])
+        );
+        let refusal = stated("a month").expect_err("refused");
+        assert!(
+            refusal.message.contains("number of seconds"),
+            "{}",
+            refusal.message
         );
     }
 

@@ -144,6 +144,7 @@ impl Guard for Access {
                 &self.store,
                 credentials.headers,
                 credentials.peer_certificate,
+                credentials.renews_a_certificate,
                 Timestamp::now(),
             )
             .map_err(|refused| {

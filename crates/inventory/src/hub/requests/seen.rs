@@ -4,6 +4,7 @@
 //! is in it, and how many are kept is bounded too.
 
 use super::super::observed;
+use super::super::recovery::Former;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::IdentityError;
 use hyades_api::names;
@@ -55,6 +56,8 @@ pub(in super::super) struct Request {
     pub(in super::super) user: String,
     /// That user's groups, while the request is pending.
     pub(in super::super) groups: Vec<String>,
+    /// The expired certificate it was sent with, if it was.
+    pub(in super::super) former: Option<Former>,
 }
 
 impl Request {
@@ -218,6 +221,7 @@ pub(super) fn read(object: &CertificateSigningRequest) -> Result<Request, NotOur
         key_sha256: request.public_key_sha256(),
         user: spec.username.clone().unwrap_or_default(),
         groups: groups.take(GROUPS_MAX).cloned().collect(),
+        former: Former::of(spec),
     })
 }
 

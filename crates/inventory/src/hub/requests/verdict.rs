@@ -19,6 +19,8 @@ pub(super) enum Approval {
     Rule(String),
     /// An administrator's, who handed the name over.
     HandOver,
+    /// Its own: it showed the expired certificate of the same key.
+    FormerKey,
 }
 
 /// What to do about a pending request.
@@ -56,6 +58,8 @@ pub(super) struct Situation {
     pub(super) user_is_listed: bool,
     /// The rule that lets the sender in.
     pub(super) rule: Option<String>,
+    /// Whether an agent whose certificate expired may come back, or why not.
+    pub(super) recovery: Option<Result<(), String>>,
 }
 
 /// Decides about a pending request.
@@ -76,6 +80,11 @@ pub(super) fn decide(request: &Result<Request, NotOurs>, situation: Situation) -
     }
     if request.is_renewal() {
         return Verdict::Approve(Approval::RightToRenew);
+    }
+    match situation.recovery {
+        Some(Ok(())) => return Verdict::Approve(Approval::FormerKey),
+        Some(Err(why)) => return Verdict::Warn(why),
+        None => {}
     }
     let owned_by_another_key =
         |owner: &Owner| !owner.key_sha256.is_empty() && owner.key_sha256 != request.key_sha256;

@@ -11,6 +11,7 @@
 
 pub mod bootstrap_token;
 pub mod cache;
+pub mod expired;
 pub mod impersonation;
 pub mod service_account;
 
@@ -105,7 +106,8 @@ impl Authenticator {
     }
 
     /// The user a request's credentials prove; [`UserInfo::anonymous`] when it carries none. The
-    /// certificate is tried first, then the token: one that holds is enough.
+    /// certificate is tried first, then the token: one that holds is enough. A certificate that has
+    /// expired counts for a request that `renews_a_certificate`, as [`expired`] says.
     ///
     /// # Errors
     /// [`Refused`] when credentials were given and none holds.
@@ -114,6 +116,7 @@ impl Authenticator {
         store: &Store,
         headers: &HeaderMap,
         peer_certificate: Option<&[u8]>,
+        renews_a_certificate: bool,
         now: Timestamp,
     ) -> Result<UserInfo, Refused> {
         let by_certificate = peer_certificate.map(|der| self.certificate(store, der, now));
@@ -125,7 +128,10 @@ impl Authenticator {
                 .token(store, token, &[], now)
                 .map(|verified| authenticated(verified.user)),
             None => match by_certificate {
-                Some(Err(refused)) => Err(refused),
+                Some(Err(refused)) => peer_certificate
+                    .filter(|_| renews_a_certificate)
+                    .and_then(|der| expired::user(der, &self.client_ca, now))
+                    .ok_or(refused),
                 _ => Ok(UserInfo::anonymous()),
             },
         }

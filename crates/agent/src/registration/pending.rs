@@ -1,0 +1,96 @@
+//! The key of a certificate that is asked for and not there yet.
+//!
+//! The first key approved under a name owns it. An agent that forgot its key while it waited, or
+//! made another because an answer was lost, would find the name taken by its own former self. So
+//! there is one key for all attempts, and when the wait gets long it is written down.
+
+use super::Shared;
+use crate::credentials;
+use crate::credentials::keys;
+use hyades_api::names;
+use hyades_pki::Key;
+use hyades_runtime::Trouble;
+use hyades_runtime::k8s_openapi::ByteString;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::api::DeleteParams;
+use hyades_runtime::kube::api::ObjectMeta;
+use hyades_runtime::kube::api::PostParams;
+use std::convert::Infallible;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A wait of this length is one for a person. Requests that are approved automatically are answered
+/// within a fraction of it, and cost no write.
+const LONG_WAIT: Duration = Duration::from_secs(2);
+
+fn secrets(shared: &Shared<'_>) -> Api<Secret> {
+    Api::namespaced(shared.context.client.clone(), &shared.context.namespace)
+}
+
+/// The key that was written down, if one was; `noted` tells that something was.
+pub(super) async fn find(shared: &Shared<'_>, noted: &AtomicBool) -> Option<Key> {
+    let secret = secrets(shared)
+        .get_opt(names::PENDING_KEY_SECRET)
+        .await
+        .ok()??;
+    noted.store(true, Ordering::Relaxed);
+    // A key of another identity would prove that two clusters are one.
+    let of = credentials::text(&secret, keys::AGENT_NAME)?;
+    let cluster = credentials::text(&secret, keys::CLUSTER_NAME)?;
+    let own = of == shared.identity.agent() && cluster == shared.identity.cluster.as_str();
+    let pem = credentials::text(&secret, keys::KEY).filter(|_| own)?;
+    Key::from_pem(pem).ok()
+}
+
+/// Writes the key down when the wait gets long, and then never ends.
+pub(super) async fn write_down(shared: &Shared<'_>, key: &Key, noted: &AtomicBool) -> Infallible {
+    tokio::time::sleep(LONG_WAIT).await;
+    noted.store(true, Ordering::Relaxed);
+    let data = [
+        (keys::KEY, key.to_ec_pem()),
+        (keys::AGENT_NAME, shared.identity.agent().to_owned()),
+        (
+            keys::CLUSTER_NAME,
+            shared.identity.cluster.as_str().to_owned(),
+        ),
+    ];
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(names::PENDING_KEY_SECRET.to_owned()),
+            ..ObjectMeta::default()
+        },
+        type_: Some("Opaque".to_owned()),
+        data: Some(
+            data.into_iter()
+                .map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes())))
+                .collect(),
+        ),
+        ..Secret::default()
+    };
+    let api = secrets(shared);
+    let written = match api.create(&PostParams::default(), &secret).await {
+        Err(error) if matches!(Trouble::of(&error), Trouble::AlreadyExists(_)) => {
+            let name = names::PENDING_KEY_SECRET;
+            api.replace(name, &PostParams::default(), &secret).await
+        }
+        other => other,
+    };
+    if let Err(error) = written {
+        let trouble = Trouble::of(&error);
+        tracing::warn!("writing Secret {}: {trouble}", names::PENDING_KEY_SECRET);
+    }
+    std::future::pending().await
+}
+
+/// Forgets the key once its certificate is saved beside it.
+pub(super) async fn forget(shared: &Shared<'_>) {
+    let name = names::PENDING_KEY_SECRET;
+    if let Err(error) = secrets(shared).delete(name, &DeleteParams::default()).await {
+        match Trouble::of(&error) {
+            Trouble::NotFound(_) => {}
+            trouble => tracing::warn!("deleting Secret {name}: {trouble}"),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Serving a space over TLS, as a host does, with a gate in the way that a test can shut.
+
+use hyades_pki::Authority;
+use hyades_pki::Validity;
+use hyades_runtime::CancellationToken;
+use hyades_space::PeerCertificate;
+use hyades_space::SpaceService;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use jiff::Timestamp;
+use rustls::DigitallySignedStruct;
+use rustls::DistinguishedName;
+use rustls::ServerConfig;
+use rustls::SignatureScheme;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring;
+use rustls::server::danger::ClientCertVerified;
+use rustls::server::danger::ClientCertVerifier;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::UnixTime;
+use std::sync::Arc;
+use std::sync::Mutex;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+/// Seconds in a day, for certificates that outlive a test.
+pub const DAY_SECONDS: i64 = 86_400;
+
+/// When a request is lost: before the server has seen it, or its answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Lost {
+    Request,
+    Answer,
+}
+
+/// What lies between client and server.
+#[derive(Debug, Default)]
+pub struct Gate(Mutex<Way>);
+
+#[derive(Debug, Default)]
+enum Way {
+    #[default]
+    Open,
+    /// Open for so many requests; the next one is lost so, and then it is shut.
+    Closing(usize, Lost),
+    Shut,
+}
+
+impl Gate {
+    pub fn close_after(&self, requests: usize, lost: Lost) {
+        *self.0.lock().expect("a gate") = Way::Closing(requests, lost);
+    }
+
+    /// Whether it is shut.
+    pub fn is_shut(&self) -> bool {
+        matches!(*self.0.lock().expect("a gate"), Way::Shut)
+    }
+
+    pub fn open(&self) {
+        *self.0.lock().expect("a gate") = Way::Open;
+    }
+
+    /// What becomes of the next request.
+    fn pass(&self) -> Option<Lost> {
+        let mut way = self.0.lock().expect("a gate");
+        match *way {
+            Way::Open => None,
+            Way::Closing(0, lost) => {
+                *way = Way::Shut;
+                Some(lost)
+            }
+            Way::Closing(ref mut left, _) => {
+                *left -= 1;
+                None
+            }
+            Way::Shut => Some(Lost::Request),
+        }
+    }
+}
+
+/// Serves `space` until `stop`.
+pub async fn serve(
+    listener: TcpListener,
+    serving: &Authority,
+    space: SpaceService,
+    gate: Arc<Gate>,
+    stop: CancellationToken,
+) {
+    let acceptor = acceptor(serving);
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, _) = accepted.expect("a connection");
+        stream.set_nodelay(true).expect("a socket");
+        let (acceptor, space, stop) = (acceptor.clone(), space.clone(), stop.clone());
+        let gate = gate.clone();
+        tokio::spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let certificates = stream.get_ref().1.peer_certificates();
+            let peer = certificates
+                .and_then(|all| all.first())
+                .map(|der| PeerCertificate(der.to_vec().into()));
+            let cut = CancellationToken::new();
+            let cutting = cut.clone();
+            let service =
+                hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+                    if let Some(peer) = &peer {
+                        request.extensions_mut().insert(peer.clone());
+                    }
+                    let (space, gate, cut) = (space.clone(), gate.clone(), cutting.clone());
+                    async move {
+                        let lost = gate.pass();
+                        let answer = match lost {
+                            Some(Lost::Request) => None,
+                            _ => Some(space.oneshot(request).await),
+                        };
+                        if lost.is_some() {
+                            cut.cancel();
+                            std::future::pending::<()>().await;
+                        }
+                        answer.expect("a request that was let through is answered")
+                    }
+                });
+            let server = auto::Builder::new(TokioExecutor::new());
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = cut.cancelled() => {}
+                _ = server.serve_connection(TokioIo::new(stream), service) => {}
+            }
+        });
+    }
+}
+
+fn acceptor(serving: &Authority) -> TlsAcceptor {
+    let valid = Validity::starting(Timestamp::now(), DAY_SECONDS);
+    let (certificate, key) = serving
+        .issue_server(&["127.0.0.1".to_owned()], valid)
+        .expect("a certificate");
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(Arc::new(Possession(Arc::new(ring::default_provider()))))
+        .with_single_cert(
+            vec![certificate.der().to_vec().into()],
+            PrivatePkcs8KeyDer::from(key.to_pkcs8_der()).into(),
+        )
+        .expect("a key");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Accepts a certificate of any issuer and any age from whoever holds its key: the space judges it.
+#[derive(Debug)]
+struct Possession(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for Possession {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
