@@ -40,6 +40,14 @@ impl ImageChoice {
     /// No registry, a version that is none, overrides that cannot be read or followed.
     pub fn reference(&self) -> anyhow::Result<String> {
         let registry = self.image_registry.trim_end_matches('/');
+        if let Some(wrong) = registry
+            .chars()
+            .find(|character| !is_of_reference(*character))
+        {
+            bail!(
+                "--image-registry {registry:?} holds {wrong:?}; a registry is of lower case letters, digits and . - _ : /, such as quay.io/hyades"
+            );
+        }
         if registry.is_empty() {
             bail!("registry should not be empty");
         }
@@ -51,6 +59,11 @@ impl ImageChoice {
         let version = overridden.as_deref().unwrap_or(&self.bundle_version);
         Ok(format!("{registry}/{IMAGE}:{}", tag(version)?))
     }
+}
+
+/// Whether a character may stand in the name of a registry and its folders.
+fn is_of_reference(character: char) -> bool {
+    character.is_ascii_lowercase() || character.is_ascii_digit() || ".-_:/".contains(character)
 }
 
 /// The version of the image in a file of overrides, if it has one.
@@ -172,10 +185,28 @@ fn tag(bundle: &str) -> anyhow::Result<String> {
 
 fn quantities(pairs: &[(String, String)]) -> anyhow::Result<BTreeMap<String, Quantity>> {
     let parse = |(name, text): &(String, String)| {
-        amount(text).with_context(|| format!("read the resource {name}={text}"))?;
+        let tried = || format!("read the resource {name}={text}");
+        check_resource(name).with_context(tried)?;
+        if amount(text).with_context(tried)? < amount("0")? {
+            bail!("{}: it is below 0; give what a container may use", tried());
+        }
         Ok((name.clone(), Quantity(text.clone())))
     };
     pairs.iter().map(parse).collect()
+}
+
+/// Pods with other resources would be refused later, by the cluster.
+fn check_resource(name: &str) -> anyhow::Result<()> {
+    let is_standard = matches!(name, "cpu" | "memory" | "ephemeral-storage");
+    if is_standard || name.starts_with("hugepages-") {
+        return Ok(());
+    }
+    if !name.contains('/') {
+        bail!(
+            "there is no resource {name:?}; there are cpu, memory, ephemeral-storage, hugepages-SIZE and DOMAIN/NAME"
+        );
+    }
+    super::names::key("resource", name)
 }
 
 fn amount(text: &str) -> anyhow::Result<hyades_schema::quantity::Quantity> {
@@ -251,6 +282,8 @@ mod tests {
             image(&["--image-registry", ""]),
             Err("registry should not be empty".to_owned())
         );
+        let error = image(&["--image-registry", "https://Reg"]).expect_err("no registry");
+        assert!(error.contains("'R'"), "{error}");
         let error = image(&["--bundle-version", "newest"]).expect_err("no version");
         assert!(error.starts_with("couldn't find the requested version bundle: newest"));
         let folder = tempfile::tempdir().expect("a folder");
@@ -304,6 +337,18 @@ mod tests {
             "{error}"
         );
         assert!(choices(&["--resource-qos-class", "x"]).resources().is_err());
+        for (limit, part) in [
+            ("disk=1", "there are cpu, memory"),
+            ("cpu=-1", "below 0"),
+            ("cpu=much", "is no quantity"),
+            ("a/b/c=1", "is not valid"),
+        ] {
+            let error = resources(&["--resource-limits", limit]).expect_err("refused");
+            assert!(error.contains("read the resource"), "{error}");
+            let words = [&class[..], &["--resource-limits", limit]].concat();
+            let whole = format!("{:#}", choices(&words).resources().expect_err("refused"));
+            assert!(whole.contains(part), "{whole}");
+        }
         let words = ["--resource-limits", "cpu=1"];
         let error = choices(&words).resources().expect_err("no effect");
         assert!(

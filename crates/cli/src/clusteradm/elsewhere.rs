@@ -87,6 +87,15 @@ pub fn proxy(what: &Proxy) -> anyhow::Result<()> {
     )
 }
 
+/// Refuses `plugin`.
+///
+/// # Errors
+///
+/// Always: that is its purpose.
+pub fn plugin() -> anyhow::Result<()> {
+    bail!("plugin cannot be used: this program runs no plugins; run them as programs of their own")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

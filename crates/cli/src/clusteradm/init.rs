@@ -7,6 +7,7 @@
 use super::apply;
 use super::choices::Choices;
 use super::cluster_info;
+use super::gates;
 use super::pods;
 use super::preflight;
 use super::preflight::Check;
@@ -106,6 +107,18 @@ struct RefusedInInit {
     auto_approved_grpc_identities: Vec<String>,
     #[arg(long, hide = true)]
     enable_sync_labels: bool,
+    #[arg(short = 'f', long, hide = true)]
+    values: Vec<String>,
+    #[arg(long, hide = true)]
+    set: Vec<String>,
+    #[arg(long, hide = true)]
+    set_string: Vec<String>,
+    #[arg(long, hide = true)]
+    set_file: Vec<String>,
+    #[arg(long, hide = true)]
+    set_json: Vec<String>,
+    #[arg(long, hide = true)]
+    set_literal: Vec<String>,
 }
 
 impl RefusedInInit {
@@ -125,6 +138,12 @@ impl RefusedInInit {
                 "--cluster-manager-values-file",
                 chart,
             ),
+            (!self.values.is_empty(), "--values", chart),
+            (!self.set.is_empty(), "--set", chart),
+            (!self.set_string.is_empty(), "--set-string", chart),
+            (!self.set_file.is_empty(), "--set-file", chart),
+            (!self.set_json.is_empty(), "--set-json", chart),
+            (!self.set_literal.is_empty(), "--set-literal", chart),
             (self.hub_cluster_arn.is_some(), "--hub-cluster-arn", aws),
             (
                 !self.aws_resource_tags.is_empty(),
@@ -184,13 +203,11 @@ pub fn plan(args: &InitArgs) -> anyhow::Result<Plan> {
     if !args.force {
         validate(args)?;
     }
-    let gates = args.feature_gates.iter().map(String::as_str);
     Ok(Plan {
         image: args.choices.image.reference()?,
         create_namespace: args.create_namespace,
         token_kind: TokenKind::of_flag(args.use_bootstrap_token),
-        feature_gates: FeatureGates::parse(&install::FEATURE_FAMILIES, gates)
-            .context("read --feature-gates")?,
+        feature_gates: gates::parse(&install::FEATURE_FAMILIES, &args.feature_gates)?,
         auto_approve_users: args.auto_approved_csr_identities.clone(),
         choices: args.choices.clone(),
         wait: args.wait,
@@ -212,9 +229,7 @@ fn validate(args: &InitArgs) -> anyhow::Result<()> {
         }
     }
     if !args.auto_approved_csr_identities.is_empty() {
-        let gates = args.feature_gates.iter().map(String::as_str);
-        let gates = FeatureGates::parse(&install::FEATURE_FAMILIES, gates)
-            .context("read --feature-gates")?;
+        let gates = gates::parse(&install::FEATURE_FAMILIES, &args.feature_gates)?;
         if !gates.enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL) {
             bail!(
                 "should enable feature gate ManagedClusterAutoApproval before passing list of identities; add --feature-gates ManagedClusterAutoApproval=true"

@@ -19,6 +19,7 @@ mod create;
 mod delete;
 mod elsewhere;
 mod flags;
+mod gates;
 mod get;
 pub mod init;
 pub mod join;
@@ -149,6 +150,9 @@ enum Command {
         #[command(subcommand)]
         what: elsewhere::Proxy,
     },
+    /// Not supported: this program runs no plugins
+    #[command(hide = true)]
+    Plugin(elsewhere::ProxyArgs),
     /// Show and change the kubeconfig
     Config {
         #[command(subcommand)]
@@ -240,6 +244,7 @@ fn run_here(global: &Global, command: &Command) -> Option<anyhow::Result<()>> {
         Command::Install { what } => elsewhere::hub_addon("install", what),
         Command::Uninstall { what } => elsewhere::hub_addon("uninstall", what),
         Command::Proxy { what } => elsewhere::proxy(what),
+        Command::Plugin(_) => elsewhere::plugin(),
         Command::Config { command } => {
             let kubeconfig = global.kubeconfig.as_deref();
             config::run(console, kubeconfig, global.dry_run, command)

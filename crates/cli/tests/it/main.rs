@@ -7,6 +7,7 @@ mod hub_commands;
 mod joins;
 mod limits;
 mod page;
+mod placed_works;
 mod restart;
 mod security;
 mod transcript;

@@ -10,6 +10,7 @@ use super::manifests::FileFlags;
 use crate::clusteradm::flags::ClusterOption;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
+use crate::clusteradm::objects::CLUSTER_MANAGER;
 use crate::clusteradm::objects::MANIFEST_WORK;
 use crate::clusteradm::objects::PLACEMENT;
 use crate::clusteradm::objects::PLACEMENT_DECISION;
@@ -28,6 +29,9 @@ use std::collections::BTreeSet;
 const PLACEMENT_NAME: &str = "clusteradm.hyades.io/placement-name";
 /// On works made for a placement: its namespace.
 const PLACEMENT_NAMESPACE: &str = "clusteradm.hyades.io/placement-namespace";
+
+/// The gate by which a hub follows ManifestWorkReplicaSets.
+const REPLICA_SET_GATE: &str = "ManifestWorkReplicaSet";
 
 /// The command line.
 #[derive(Debug, clap::Args)]
@@ -91,6 +95,9 @@ pub async fn run(session: &Session, args: &WorkArgs) -> anyhow::Result<()> {
     objects::within(session, PLACEMENT, namespace)
         .demand(placement, advice)
         .await?;
+    if args.replicaset {
+        check_followed(session).await?;
+    }
     match args.replicaset {
         true => replica_set(session, args, namespace, placement, &spec).await,
         false => follow(session, args, namespace, placement, &spec).await,
@@ -190,6 +197,22 @@ async fn follow(
             .line(format!("delete work {name} in cluster {cluster}"));
     }
     Ok(())
+}
+
+/// A hub follows ManifestWorkReplicaSets only with a gate that is off by default.
+async fn check_followed(session: &Session) -> anyhow::Result<()> {
+    let managers = objects::all(session, CLUSTER_MANAGER).list(None).await?;
+    let is_on = |gate: &Value| gate["feature"] == REPLICA_SET_GATE && gate["mode"] == "Enable";
+    let mut gates = managers.iter().flat_map(|manager| {
+        let gates = manager["spec"]["workConfiguration"]["featureGates"].as_array();
+        gates.into_iter().flatten()
+    });
+    if gates.any(is_on) {
+        return Ok(());
+    }
+    bail!(
+        "--replicaset cannot be used: the hub follows no ManifestWorkReplicaSets, its feature gate {REPLICA_SET_GATE} is off; leave it out, and run the command again with --overwrite when the placement has changed"
+    )
 }
 
 async fn replica_set(

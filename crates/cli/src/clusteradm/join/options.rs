@@ -2,8 +2,10 @@
 
 use crate::clusteradm::choices::Choices;
 use crate::clusteradm::choices::read_limited;
+use crate::clusteradm::flags::check_annotations;
 use crate::clusteradm::flags::parse_args;
 use crate::clusteradm::flags::parse_pair;
+use crate::clusteradm::gates;
 use crate::clusteradm::names;
 use anyhow::Context;
 use anyhow::bail;
@@ -301,7 +303,6 @@ pub fn plan(args: &JoinArgs) -> anyhow::Result<Plan> {
     args.refused.check()?;
     check_registration(&args.registration_auth)?;
     let families = [Family::AgentRegistration, Family::AgentWork];
-    let gates = args.feature_gates.iter().map(String::as_str);
     check_expiration(args.client_cert_expiration_seconds)?;
     let mode = mode(&args.mode, args.singleton)?;
     check_proxy(args)?;
@@ -314,8 +315,8 @@ pub fn plan(args: &JoinArgs) -> anyhow::Result<Plan> {
         source: source(args, mode.is_hosted())?,
         mode,
         image: args.choices.image.reference()?,
-        feature_gates: FeatureGates::parse(&families, gates).context("read --feature-gates")?,
-        annotations: annotations(&args.klusterlet_annotation),
+        feature_gates: gates::parse(&families, &args.feature_gates)?,
+        annotations: annotations(&args.klusterlet_annotation)?,
     })
 }
 
@@ -391,15 +392,21 @@ fn authority(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Keys get the prefix without which the agent would not pass them on.
-fn annotations(pairs: &[(String, String)]) -> BTreeMap<String, String> {
+///
+/// # Errors
+///
+/// A key that the hub would refuse in the inventory object.
+fn annotations(pairs: &[(String, String)]) -> anyhow::Result<BTreeMap<String, String>> {
     let prefixed = |key: &str| match key.starts_with(AGENT_PREFIX) {
         true => key.to_owned(),
         false => format!("{AGENT_PREFIX}{key}"),
     };
-    pairs
+    let prefixed = pairs
         .iter()
-        .map(|(key, value)| (prefixed(key), value.clone()))
-        .collect()
+        .map(|(key, value)| (prefixed(key), value.clone()));
+    let prefixed: Vec<(String, String)> = prefixed.collect();
+    check_annotations(&prefixed).context("read --klusterlet-annotation")?;
+    Ok(prefixed.into_iter().collect())
 }
 
 #[cfg(test)]

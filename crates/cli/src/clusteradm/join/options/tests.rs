@@ -170,6 +170,17 @@ fn annotations_get_the_prefix_that_the_agent_passes_on() {
 }
 
 #[test]
+fn an_annotation_that_the_hub_would_refuse_is_refused_first() {
+    let error = complete(&["--klusterlet-annotation", "no spaces=1"]).expect_err("refused");
+    assert!(
+        error.starts_with("read --klusterlet-annotation: annotation key"),
+        "{error}"
+    );
+    let error = complete(&["--proxy-ca-file", "f"]).expect_err("no proxy");
+    assert!(error.contains("--proxy-url only"), "{error}");
+}
+
+#[test]
 fn an_authority_that_is_none_is_refused() {
     let error = complete(&["--ca-file", "/nonexistent/ca.pem"]).expect_err("absent");
     assert!(error.starts_with("read the certificate authority /nonexistent/ca.pem"));
