@@ -13,6 +13,7 @@ use hyades_api::placement::PrioritizerPolicy;
 use hyades_api::placement::ScoreCoordinate;
 use hyades_api::placement::Toleration;
 use hyades_api::placement::WEIGHT_DEFAULT;
+use std::borrow::Cow;
 
 /// The name of the predicates in conditions, as upstream's plugin has it.
 const PREDICATE: &str = "Predicate";
@@ -28,16 +29,16 @@ const PARTS_MAX: usize = 100;
 #[error("{plugin}:{message}")]
 pub struct Misconfigured {
     /// Which part of it: upstream's name of the plugin, empty where upstream has none.
-    pub plugin: &'static str,
+    pub plugin: Cow<'static, str>,
     /// What is wrong.
     pub message: String,
 }
 
 impl Misconfigured {
     /// A part, and what is wrong with it.
-    pub(super) fn new(plugin: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(plugin: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
-            plugin,
+            plugin: plugin.into(),
             message: message.into(),
         }
     }

@@ -20,6 +20,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 
+/// How many expired scores are named: about as many as fit into an Event.
+const EXPIRED_SHOWN_MAX: usize = 20;
+
 /// What comes of a placement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decisions {
@@ -270,9 +273,11 @@ impl<'a> Ranking<'a> {
                 *sum += weight * score;
             }
             until = [until, scored.until].into_iter().flatten().min();
-            if !scored.expired.is_empty() {
-                let message = format!("AddOnPlacementScores {} expired", scored.expired.join(" "));
-                warning = Some(Misconfigured::new("AddOn", message));
+            if let [shown @ .., last] = &scored.expired[..] {
+                let shown = shown.iter().take(EXPIRED_SHOWN_MAX - 1).chain([last]);
+                let shown: Vec<_> = shown.map(String::as_str).collect();
+                let message = format!("AddOnPlacementScores {} expired", shown.join(" "));
+                warning = Some(Misconfigured::new(prioritizer.to_string(), message));
             }
         }
         let mut order: Vec<_> = candidates.iter().copied().zip(sums).collect();

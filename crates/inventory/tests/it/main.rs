@@ -8,4 +8,5 @@ mod joining;
 mod liveness;
 mod operator;
 mod placement;
+mod placement_costs;
 mod registration;

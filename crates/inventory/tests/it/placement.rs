@@ -22,7 +22,7 @@ use serde_json::json;
 const GROUP: &str = "cluster.open-cluster-management.io";
 
 /// Runs a hub on a space with the namespace `team`.
-async fn its() -> Its {
+pub async fn its() -> Its {
     let its = Its::with_hub(Options::default()).await;
     let namespace: Namespace =
         serde_json::from_value(json!({"metadata": {"name": "team"}})).expect("a namespace");
@@ -81,7 +81,7 @@ async fn set(its: &Its, name: &str, selector: Value) {
     .await;
 }
 
-async fn bind(its: &Its, name: &str) {
+pub async fn bind(its: &Its, name: &str) {
     its.apply(&json!({
         "apiVersion": format!("{GROUP}/v1beta2"),
         "kind": "ManagedClusterSetBinding",
@@ -91,7 +91,7 @@ async fn bind(its: &Its, name: &str) {
     .await;
 }
 
-async fn place(its: &Its, name: &str, spec: Value) {
+pub async fn place(its: &Its, name: &str, spec: Value) {
     its.apply(&json!({
         "apiVersion": format!("{GROUP}/v1beta1"),
         "kind": "Placement",
@@ -101,11 +101,11 @@ async fn place(its: &Its, name: &str, spec: Value) {
     .await;
 }
 
-fn placements(client: &Client) -> Api<Placement> {
+pub fn placements(client: &Client) -> Api<Placement> {
     Api::namespaced(client.clone(), "team")
 }
 
-fn decisions(client: &Client) -> Api<PlacementDecision> {
+pub fn decisions(client: &Client) -> Api<PlacementDecision> {
     Api::namespaced(client.clone(), "team")
 }
 
@@ -126,7 +126,7 @@ async fn chosen(client: &Client, placement: &str) -> Option<String> {
 }
 
 /// Runs the hub until exactly these are chosen.
-async fn until_chosen(its: &Its, placement: &str, expected: &str) {
+pub async fn until_chosen(its: &Its, placement: &str, expected: &str) {
     let what = format!("{placement} chooses {expected:?}");
     its.until(&what, async |admin| {
         chosen(admin, placement).await.as_deref() == Some(expected)

@@ -344,10 +344,9 @@ fn scores_that_are_too_old_are_told_of() {
     let spec = json!({"numberOfClusters": 1, "prioritizerPolicy": {"configurations": [{"scoreCoordinate": coordinate, "weight": 1}]}});
     let decisions = schedule(&fleet, &placement(spec));
     assert_eq!(chosen(&decisions), "a", "an old score is none");
-    assert_eq!(
-        decisions.warning.expect("a warning").message,
-        "AddOnPlacementScores b/r expired"
-    );
+    let warning = decisions.warning.expect("a warning");
+    assert_eq!(warning.plugin, "AddOn/r/s");
+    assert_eq!(warning.message, "AddOnPlacementScores b/r expired");
 }
 
 #[test]
