@@ -22,6 +22,7 @@ pub fn with_go_booleans(command: Command) -> Command {
             .require_equals(true)
             .default_value("false")
             .default_missing_value("true")
+            .value_name("BOOL")
             .value_parser(BoolishValueParser::new())
             .hide_default_value(true)
             .hide_possible_values(true),

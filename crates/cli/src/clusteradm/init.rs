@@ -200,6 +200,7 @@ pub struct Plan {
 /// Flags that do not exist here or do not fit together.
 pub fn plan(args: &InitArgs) -> anyhow::Result<Plan> {
     args.refused.check()?;
+    check_drivers(args)?;
     if !args.force {
         validate(args)?;
     }
@@ -216,7 +217,8 @@ pub fn plan(args: &InitArgs) -> anyhow::Result<Plan> {
     })
 }
 
-fn validate(args: &InitArgs) -> anyhow::Result<()> {
+/// Not even --force makes a driver work that is not there.
+fn check_drivers(args: &InitArgs) -> anyhow::Result<()> {
     let known = ["csr", "awsirsa", "grpc"];
     for driver in &args.registration_drivers {
         if !known.contains(&driver.as_str()) {
@@ -228,6 +230,10 @@ fn validate(args: &InitArgs) -> anyhow::Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+fn validate(args: &InitArgs) -> anyhow::Result<()> {
     if !args.auto_approved_csr_identities.is_empty() {
         let gates = gates::parse(&install::FEATURE_FAMILIES, &args.feature_gates)?;
         if !gates.enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL) {

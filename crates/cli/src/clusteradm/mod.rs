@@ -66,6 +66,7 @@ struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// The kubeconfig; else KUBECONFIG, else ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]

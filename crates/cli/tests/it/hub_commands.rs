@@ -347,6 +347,11 @@ spec: {customizedVariables: [{name: a, value: b}]}
     assert!(!left.contains("cluster-manager"), "{left}");
     assert!(!left.contains("bootstrap:agent"), "{left}");
     refused("clean", &["hub has not been initialized"]);
+    assert_eq!(
+        on("get hub-info"),
+        "Registration Operator:\t<none>\nComponents:\t<uninstalled>\nexit 0\n",
+        "as recorded of a hub without an operator"
+    );
     // What was cleaned can be a hub again.
     host.until(
         "clusteradm --context its1 --timeout 60 init --wait",

@@ -41,8 +41,38 @@ fn flags_that_do_not_fit_together_are_refused_in_upstreams_words() {
 fn what_cannot_be_had_is_refused_by_name() {
     for (words, flag) in [
         (&["--singleton"][..], "--singleton"),
+        (&["--singleton-name", "x"], "--singleton"),
+        (
+            &["--cluster-manager-values-file", "x"],
+            "--cluster-manager-values-file",
+        ),
+        (&["-f", "x"], "--values"),
+        (&["--set", "a=b"], "--set"),
+        (&["--set-string", "a=b"], "--set-string"),
+        (&["--set-file", "a=b"], "--set-file"),
+        (&["--set-json", "a=b"], "--set-json"),
+        (&["--set-literal", "a=b"], "--set-literal"),
         (&["--grpc-server", "x"], "--grpc-server"),
+        (&["--grpc-endpoint-type", "x"], "--grpc-endpoint-type"),
+        (
+            &["--auto-approved-grpc-identities", "x"],
+            "--auto-approved-grpc-identities",
+        ),
         (&["--hub-cluster-arn", "x"], "--hub-cluster-arn"),
+        (&["--aws-resource-tags", "x"], "--aws-resource-tags"),
+        (
+            &["--auto-approved-arn-patterns", "x"],
+            "--auto-approved-arn-patterns",
+        ),
+        (&["--enable-sync-labels"], "--enable-sync-labels"),
+        (
+            &["--force", "--registration-drivers", "grpc"],
+            "driver grpc",
+        ),
+        (
+            &["--feature-gates", "ClusterImporter=true"],
+            "ClusterImporter",
+        ),
         (&["--registration-drivers", "awsirsa"], "driver awsirsa"),
         (&["--registration-drivers", "csr,grpc"], "driver grpc"),
     ] {

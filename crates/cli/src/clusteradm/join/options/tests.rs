@@ -74,9 +74,29 @@ fn what_cannot_be_had_is_refused_by_name() {
         &["--registration-auth", "grpc"][..],
         &["--registration-auth", "awsirsa"],
         &["--grpc-server", "x"],
+        &["--grpc-ca-file", "x"],
+        &["--hub-cluster-arn", "x"],
+        &["--managed-cluster-arn", "x"],
     ] {
         let error = complete(words).expect_err("refused");
         assert!(error.contains("not supported"), "{error}");
+    }
+    for (words, flag) in [
+        (
+            &["--klusterlet-values-file", "x"][..],
+            "--klusterlet-values-file",
+        ),
+        (&["--enable-sync-labels"], "--enable-sync-labels"),
+        (
+            &["--feature-gates", "ExecutorValidatingCaches=true"],
+            "ExecutorValidatingCaches",
+        ),
+    ] {
+        let error = complete(words).expect_err("refused");
+        assert!(
+            error.contains(flag) && error.contains("cannot be used"),
+            "{error}"
+        );
     }
     assert!(
         complete(&["--registration-auth", "x"])
