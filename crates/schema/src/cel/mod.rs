@@ -90,11 +90,7 @@ impl Expression {
     /// The text does not parse, is too long or too deep, or uses a name that is not declared.
     pub fn compile(text: &str, declared: &Declarations<'_>) -> Result<Expression, CompileError> {
         if text.len() > EXPRESSION_BYTES_MAX {
-            return Err(CompileError(format!(
-                "the expression has {} bytes and at most {EXPRESSION_BYTES_MAX} are taken; split \
-                 it into variables",
-                text.len()
-            )));
+            return Err(CompileError(too_long(text)));
         }
         let parsed = Parser::new()
             .enable_optional_syntax(true)
@@ -136,6 +132,23 @@ impl Expression {
             Err(error) => Err(scope.failure(&error)),
         }
     }
+}
+
+/// Why the engine must not be given an expression that it can parse: it recurses as deep as the
+/// expression nests, and has no object initialisers.
+pub(crate) fn hazard(text: &str) -> Option<String> {
+    if text.len() > EXPRESSION_BYTES_MAX {
+        return Some(too_long(text));
+    }
+    let parsed = Parser::new().parse(text).ok()?;
+    tree::hazard(&parsed)
+}
+
+fn too_long(text: &str) -> String {
+    format!(
+        "the expression has {} bytes and at most {EXPRESSION_BYTES_MAX} are taken; split it",
+        text.len()
+    )
 }
 
 /// An error of the engine as upstream words it.

@@ -103,9 +103,7 @@ impl<'a> Builder<'a> {
     pub(super) fn build(&mut self, parsed: Tree) -> Built {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(CompileError(format!(
-                "the expression nests deeper than {DEPTH_MAX} levels; split it into variables"
-            )));
+            return Err(CompileError(too_deep()));
         }
         let built = match parsed.expr {
             Expr::Ident(name) => self.ident(name),
@@ -326,6 +324,28 @@ fn fits(value: &Tree, wanted: &str) -> Built<()> {
         Expr::List(list) => list.elements.iter().try_for_each(|item| fits(item, wanted)),
         _ => Ok(()),
     }
+}
+
+fn too_deep() -> String {
+    format!("the expression nests deeper than {DEPTH_MAX} levels; split it")
+}
+
+/// Why the engine must not evaluate a parsed tree as it is.
+pub(super) fn hazard(parsed: &Tree) -> Option<String> {
+    fn below(parsed: &Tree, depth: usize) -> Option<String> {
+        if depth > DEPTH_MAX {
+            return Some(too_deep());
+        }
+        if let Expr::Struct(structure) = &parsed.expr {
+            let name = &structure.type_name;
+            return Some(format!(
+                "undeclared reference to '{name}' (in container '')"
+            ));
+        }
+        let mut children = children(&parsed.expr).into_iter();
+        children.find_map(|child| below(child, depth + 1))
+    }
+    below(parsed, 1)
 }
 
 /// The composited variables a built tree uses, each once.

@@ -352,9 +352,9 @@ fn rules(schema: &Value, path: &FieldPath, level: Level, errors: &mut Vec<FieldE
         }
         let message = rule.get("messageExpression").and_then(Value::as_str);
         if let Some(message) = message
-            && let Err(error) = kube_cel::cel::Program::compile(message)
+            && let Some(problem) = message_problem(message)
         {
-            let detail = format!("messageExpression compilation failed: {error}");
+            let detail = format!("messageExpression compilation failed: {problem}");
             errors.push(FieldError::invalid(
                 at.child("messageExpression"),
                 message,
@@ -380,7 +380,17 @@ fn with_object_fields(schema: &Value) -> Value {
     whole
 }
 
+fn message_problem(expression: &str) -> Option<String> {
+    crate::cel::hazard(expression).or_else(|| {
+        let compiled = kube_cel::cel::Program::compile(expression);
+        compiled.err().map(|error| error.to_string())
+    })
+}
+
 fn compilation_problem(rule: &str, schema: &Value) -> Option<String> {
+    if let Some(hazard) = crate::cel::hazard(rule) {
+        return Some(format!("compilation failed: {hazard}"));
+    }
     if let Err(error) = kube_cel::cel::Program::compile(rule) {
         return Some(format!("compilation failed: {error}"));
     }

@@ -140,3 +140,23 @@ fn rules_at_the_root_may_read_what_every_object_has() {
         json!([{"rule": "self.metadata.name != 'all' && self.kind != '' && has(self.spec)"}]);
     assert!(compile(&gadget(schema)).is_ok());
 }
+
+#[test]
+fn rules_that_the_engine_cannot_bear_are_refused_when_written() {
+    let sum = vec!["1"; 2000].join("+");
+    let long = format!("self.spec.color != '{}'", "x".repeat(20_000));
+    for (rule, expected) in [
+        ("Gadget{} == self", "undeclared reference to 'Gadget'"),
+        (sum.as_str(), "nests deeper than"),
+        (long.as_str(), "at most 16384 are taken"),
+    ] {
+        for field in ["rule", "messageExpression"] {
+            let mut schema = color();
+            let mut stated = json!({"rule": "has(self.spec)"});
+            stated[field] = json!(rule);
+            schema["x-kubernetes-validations"] = json!([stated]);
+            let errors = texts(&compile(&gadget(schema)).expect_err(expected));
+            assert!(errors[0].contains(expected), "{field}: {errors:?}");
+        }
+    }
+}
