@@ -256,7 +256,7 @@ fn watch_requests(client: &Client, queues: &Queues, index: RequestIndex) -> Cach
         Change::Applied(object) => {
             let name = object.name_any();
             let cluster = cluster_of(object).unwrap_or_default();
-            index.saw(cluster, &name, object.is_pending());
+            index.saw(cluster, &name, object.stage());
             if object.is_pending() {
                 queues.requests.add(name);
                 return;

@@ -4,6 +4,7 @@
 mod admission;
 mod fixture;
 mod handover;
+mod identities;
 mod joining;
 mod liveness;
 mod operator;

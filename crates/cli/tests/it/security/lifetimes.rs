@@ -17,6 +17,10 @@ use crate::upstream::condition_of;
 use crate::upstream::identity;
 use crate::upstream::walk::work;
 
+/// Requests that a holder of bootstrap credentials sends in the name of one WEC: far more than the
+/// hub keeps.
+const FORGED: usize = 200;
+
 #[test]
 fn a_stolen_agent_key_opens_nothing_after_deregistration() {
     let its = Its::start();
@@ -101,6 +105,23 @@ fn a_bootstrap_token_is_useless_for_a_name_that_is_owned() {
     let left = its.admin.get(&format!("{REQUESTS}/{}", same.name)).ok();
     assert_eq!(condition_of(&left, "Approved"), Value::Null, "{left:#}");
     owner.renew_lease().ok();
+}
+
+#[test]
+fn bootstrap_credentials_cannot_keep_an_agent_from_renewing() {
+    let its = Its::start();
+    let agent = its.register("cluster1", "a");
+    // Under the owner's own name, with other keys: nobody can decide on them by himself.
+    let key = hyades_pki::Key::generate();
+    let object = agent::request_object(&agent.identity, &key);
+    its.bootstrap.create_many(REQUESTS, &object, FORGED);
+    let asked = agent::ask(&agent.caller, &agent.identity);
+    agent::await_certificate(&its.wire, &agent.caller, &agent.identity, asked);
+    // And what is too much is gone.
+    its.admin.until(&requests_of("cluster1"), |answer| {
+        let items = answer.body["items"].as_array();
+        items.is_some_and(|items| items.len() < FORGED / 2)
+    });
 }
 
 #[test]

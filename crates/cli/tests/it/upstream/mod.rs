@@ -1,7 +1,10 @@
 //! Upstream's programs against our hub: a script sends what they send, the hub runs as it is
-//! delivered. One test for each line of the list of what a hub must do for them.
+//! delivered. One test for each line of the list of what a hub must do for them. And the reverse: our
+//! agent and command line against a script of upstream's hub.
 
 pub mod agent;
+pub mod hub;
+mod reverse;
 mod rows;
 pub mod walk;
 
@@ -67,19 +70,9 @@ impl Its {
     /// Approves a request as upstream's `clusteradm` does.
     #[track_caller]
     pub fn approve(&self, request: &Value) {
-        let mut approved = request.clone();
-        approved["apiVersion"] = json!("certificates.k8s.io/v1");
-        approved["kind"] = json!("CertificateSigningRequest");
-        approved["status"]["conditions"] = json!([{
-            "type": "Approved",
-            "status": "True",
-            "reason": "clusteradm Approve",
-            "message": "This CSR was approved by clusteradm certificate approve.",
-            "lastUpdateTime": format!("{:.0}", jiff::Timestamp::now()),
-        }]);
         let name = request["metadata"]["name"].as_str().expect("a name");
         let path = format!("{}/{name}/approval", agent::REQUESTS);
-        self.admin.replace(&path, &approved).ok();
+        self.admin.replace(&path, &approval_of(request)).ok();
     }
 
     /// Accepts a WEC, or denies it.
@@ -136,6 +129,21 @@ impl Its {
         agent.report_available();
         agent
     }
+}
+
+/// A request with the approval that upstream's `clusteradm` writes.
+fn approval_of(request: &Value) -> Value {
+    let mut approved = request.clone();
+    approved["apiVersion"] = json!("certificates.k8s.io/v1");
+    approved["kind"] = json!("CertificateSigningRequest");
+    approved["status"]["conditions"] = json!([{
+        "type": "Approved",
+        "status": "True",
+        "reason": "clusteradm Approve",
+        "message": "This CSR was approved by clusteradm certificate approve.",
+        "lastUpdateTime": format!("{:.0}", jiff::Timestamp::now()),
+    }]);
+    approved
 }
 
 /// A token of the bootstrap account, as `clusteradm get token` asks for one.

@@ -31,7 +31,9 @@ const REQUEST_BYTES_MAX: usize = 16 * 1024;
 /// name several, an account has three.
 const GROUPS_MAX: usize = 16;
 
-/// Pending requests kept for one WEC; more are deleted. An agent stops at ten of its own.
+/// Pending requests kept for one WEC; more are deleted. An agent stops at ten of its own. Renewals
+/// are counted apart: whoever holds bootstrap credentials can fill the other places under any name,
+/// and must not thereby keep an agent from renewing its certificate.
 pub(in super::super) const PENDING_PER_CLUSTER_MAX: usize = 20;
 
 /// Pending requests kept for all WECs together: the largest fleet aimed at, waiting for its
@@ -107,6 +109,15 @@ impl SeenRequest {
     /// Whether nobody has decided on it yet.
     pub(in super::super) fn is_pending(&self) -> bool {
         self.standing == Standing::Pending
+    }
+
+    /// Among which requests of its WEC it is counted.
+    pub(in super::super) fn stage(&self) -> Stage {
+        match &self.reading {
+            _ if !self.is_pending() => Stage::Decided,
+            Ok(request) if request.is_renewal() => Stage::Renewal,
+            _ => Stage::Pending,
+        }
     }
 }
 
@@ -257,6 +268,17 @@ pub(in super::super) struct FirstApproved {
     pub(in super::super) by_rule: Option<String>,
 }
 
+/// Among which requests of a WEC one is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Stage {
+    /// Nobody has decided, and anybody may have sent it.
+    Pending,
+    /// Nobody has decided; the agent itself sent it.
+    Renewal,
+    /// Somebody has decided.
+    Decided,
+}
+
 /// The requests of each WEC, by name, as far as they are kept.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct RequestIndex(Arc<Mutex<Index>>);
@@ -270,7 +292,18 @@ struct Index {
 #[derive(Debug, Default)]
 struct Kept {
     pending: HashSet<String>,
+    renewals: HashSet<String>,
     decided: HashSet<String>,
+}
+
+impl Kept {
+    fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.renewals.is_empty() && self.decided.is_empty()
+    }
+
+    fn undecided(&self) -> impl Iterator<Item = &String> {
+        self.pending.iter().chain(&self.renewals)
+    }
 }
 
 impl RequestIndex {
@@ -281,20 +314,32 @@ impl RequestIndex {
     }
 
     /// Takes note of a request as a watch delivered it.
-    pub(in super::super) fn saw(&self, cluster: &str, request: &str, pending: bool) {
+    pub(in super::super) fn saw(&self, cluster: &str, request: &str, stage: Stage) {
         let mut index = self.lock();
         let Index {
             clusters,
             pending: total,
         } = &mut *index;
         let kept = clusters.entry(cluster.to_owned()).or_default();
-        if !pending {
-            *total -= usize::from(kept.pending.remove(request));
-            kept.decided.insert(request.to_owned());
-        } else if kept.pending.len() < PENDING_PER_CLUSTER_MAX && *total < PENDING_MAX {
-            *total += usize::from(kept.pending.insert(request.to_owned()));
-        } else if kept.pending.is_empty() && kept.decided.is_empty() {
-            clusters.remove(cluster);
+        match stage {
+            Stage::Decided => {
+                *total -= usize::from(kept.pending.remove(request));
+                kept.renewals.remove(request);
+                kept.decided.insert(request.to_owned());
+            }
+            // Only registered agents can send these, so that their number needs no other bound.
+            Stage::Renewal if kept.renewals.len() < PENDING_PER_CLUSTER_MAX => {
+                kept.renewals.insert(request.to_owned());
+            }
+            Stage::Pending
+                if kept.pending.len() < PENDING_PER_CLUSTER_MAX && *total < PENDING_MAX =>
+            {
+                *total += usize::from(kept.pending.insert(request.to_owned()));
+            }
+            Stage::Renewal | Stage::Pending if kept.is_empty() => {
+                clusters.remove(cluster);
+            }
+            Stage::Renewal | Stage::Pending => {}
         }
     }
 
@@ -305,8 +350,9 @@ impl RequestIndex {
             return;
         };
         let was_pending = kept.pending.remove(request);
+        kept.renewals.remove(request);
         kept.decided.remove(request);
-        if kept.pending.is_empty() && kept.decided.is_empty() {
+        if kept.is_empty() {
             index.clusters.remove(cluster);
         }
         index.pending -= usize::from(was_pending);
@@ -317,7 +363,7 @@ impl RequestIndex {
         let index = self.lock();
         let kept = index.clusters.get(cluster);
         kept.into_iter()
-            .flat_map(|kept| &kept.pending)
+            .flat_map(Kept::undecided)
             .cloned()
             .collect()
     }
@@ -326,7 +372,7 @@ impl RequestIndex {
     pub(in super::super) fn all_pending(&self) -> Vec<String> {
         let index = self.lock();
         let kept = index.clusters.values();
-        kept.flat_map(|kept| &kept.pending).cloned().collect()
+        kept.flat_map(Kept::undecided).cloned().collect()
     }
 
     /// All requests of one WEC that are kept.
@@ -334,7 +380,7 @@ impl RequestIndex {
         let index = self.lock();
         let kept = index.clusters.get(cluster);
         kept.into_iter()
-            .flat_map(|kept| kept.pending.iter().chain(&kept.decided))
+            .flat_map(|kept| kept.undecided().chain(&kept.decided))
             .cloned()
             .collect()
     }
@@ -343,7 +389,7 @@ impl RequestIndex {
     pub(super) fn keeps(&self, cluster: &str, request: &str) -> bool {
         let index = self.lock();
         let kept = index.clusters.get(cluster);
-        kept.is_some_and(|kept| kept.pending.contains(request))
+        kept.is_some_and(|kept| kept.pending.contains(request) || kept.renewals.contains(request))
     }
 
     /// Whether more requests of one WEC are decided than are kept.
@@ -362,12 +408,12 @@ mod tests {
     fn a_hundred_thousand_requests_leave_twenty_a_name_and_fifty_thousand_in_all() {
         let index = RequestIndex::default();
         for number in 0..100_000 {
-            index.saw("c1", &format!("c1-{number}"), true);
+            index.saw("c1", &format!("c1-{number}"), Stage::Pending);
         }
         assert_eq!(index.pending_of("c1").len(), PENDING_PER_CLUSTER_MAX);
         assert!(index.keeps("c1", "c1-0") && !index.keeps("c1", "c1-99999"));
         for number in 0..100_000 {
-            index.saw(&format!("n{number}"), "r", true);
+            index.saw(&format!("n{number}"), "r", Stage::Pending);
         }
         assert_eq!(index.all_pending().len(), PENDING_MAX);
         assert_eq!(
@@ -377,17 +423,36 @@ mod tests {
     }
 
     #[test]
+    fn a_renewal_has_a_place_however_many_others_use_its_name() {
+        let index = RequestIndex::default();
+        for number in 0..100 {
+            index.saw("c1", &format!("forged-{number}"), Stage::Pending);
+        }
+        index.saw("c1", "renewal", Stage::Renewal);
+        assert!(index.keeps("c1", "renewal"));
+        for number in 0..100 {
+            index.saw("c1", &format!("renewal-{number}"), Stage::Renewal);
+        }
+        assert_eq!(index.of("c1").len(), 2 * PENDING_PER_CLUSTER_MAX);
+        index.saw("c1", "renewal", Stage::Decided);
+        assert_eq!(
+            index.pending_of("c1").len(),
+            2 * PENDING_PER_CLUSTER_MAX - 1
+        );
+    }
+
+    #[test]
     fn places_are_free_again_when_requests_are_decided_or_gone() {
         let index = RequestIndex::default();
         for number in 0..PENDING_PER_CLUSTER_MAX {
-            index.saw("c1", &format!("r{number}"), true);
+            index.saw("c1", &format!("r{number}"), Stage::Pending);
         }
-        index.saw("c1", "late", true);
+        index.saw("c1", "late", Stage::Pending);
         assert!(!index.keeps("c1", "late"));
-        index.saw("c1", "r0", false);
+        index.saw("c1", "r0", Stage::Decided);
         index.forget("c1", "r1");
-        index.saw("c1", "late", true);
-        index.saw("c1", "later", true);
+        index.saw("c1", "late", Stage::Pending);
+        index.saw("c1", "later", Stage::Pending);
         assert!(index.keeps("c1", "late") && index.keeps("c1", "later"));
         assert_eq!(index.of("c1").len(), PENDING_PER_CLUSTER_MAX + 1);
         for name in index.of("c1") {
