@@ -199,6 +199,8 @@ pub mod policies {
     /// Who may bind a set to a namespace.
     pub const SET_BINDINGS: &str =
         "managedclustersetbindingvalidators.admission.cluster.open-cluster-management.io";
+    /// What placements should be.
+    pub const PLACEMENTS: &str = "placementadvice.admission.cluster.open-cluster-management.io";
     /// What works must be, and as whom they may be applied.
     pub const WORKS: &str = "manifestworkvalidators.admission.work.open-cluster-management.io";
 }

@@ -5,6 +5,7 @@
 //!  ManagedCluster ─▶ clusters: defaults ─▶ name, addresses, acceptance, sets, times of taints
 //!       └─ status ─▶ clusters: what belongs to the hub stays
 //!  ManagedClusterSetBinding ─▶ bindings: name, right to bind
+//!  Placement ─▶ placements: what cannot be followed; warned of, not refused
 //!  ManifestWork ─▶ works: manifests, right to the executor
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod bindings;
 mod clusters;
 mod expression;
+mod placements;
 mod works;
 
 use hyades_api::features;
@@ -39,18 +41,25 @@ const NIL_EXECUTOR_VALIDATING: &str = "NilExecutorValidating";
 /// The policies and their bindings, in the order of application. The gates are those of
 /// registration and of works.
 pub(crate) fn objects(registration: &FeatureGates, work: &FeatureGates) -> Vec<Value> {
+    let works = works::validation(work.enabled(NIL_EXECUTOR_VALIDATING));
     let validating = [
-        (names::policies::CLUSTERS, clusters::validation()),
-        (names::policies::CLUSTER_STATUS, clusters::status()),
-        (names::policies::SET_BINDINGS, bindings::validation()),
+        (names::policies::CLUSTERS, "Deny", clusters::validation()),
+        (names::policies::CLUSTER_STATUS, "Deny", clusters::status()),
         (
-            names::policies::WORKS,
-            works::validation(work.enabled(NIL_EXECUTOR_VALIDATING)),
+            names::policies::SET_BINDINGS,
+            "Deny",
+            bindings::validation(),
         ),
+        (
+            names::policies::PLACEMENTS,
+            "Warn",
+            placements::validation(),
+        ),
+        (names::policies::WORKS, "Deny", works),
     ];
     let mut objects = Vec::new();
-    for (name, spec) in validating {
-        let binding = json!({"policyName": name, "validationActions": ["Deny"]});
+    for (name, action, spec) in validating {
+        let binding = json!({"policyName": name, "validationActions": [action]});
         objects.push(object("ValidatingAdmissionPolicy", name, spec));
         objects.push(object("ValidatingAdmissionPolicyBinding", name, binding));
     }
@@ -115,15 +124,15 @@ mod tests {
         let gates = FeatureGates::defaults(&[Family::HubRegistration, Family::HubWork]);
         let objects = objects(&gates, &gates);
         let (bindings, policies): (Vec<_>, Vec<_>) = objects.iter().partition(|o| is_binding(o));
-        assert_eq!(policies.len(), 5);
+        assert_eq!(policies.len(), 6);
         for policy in policies {
             let name = &policy["metadata"]["name"];
             let bound = |binding: &&&Value| binding["spec"]["policyName"] == *name;
             assert_eq!(bindings.iter().filter(bound).count(), 1, "{name}");
         }
         let addresses = addresses();
-        assert_eq!(addresses.len(), 10);
-        assert!(addresses[..5].iter().all(is_binding));
+        assert_eq!(addresses.len(), 12);
+        assert!(addresses[..6].iter().all(is_binding));
         assert!(
             addresses
                 .iter()

@@ -386,3 +386,89 @@ async fn decisions_that_somebody_changed_or_deleted_are_put_right_and_an_idle_pl
         .expect("the placement");
     assert_eq!(later.resource_version(), status.resource_version());
 }
+
+/// Sends a placement; returns what the server warns of.
+async fn warnings(client: &Client, name: &str, spec: Value) -> Vec<String> {
+    let object = json!({
+        "apiVersion": format!("{GROUP}/v1beta1"),
+        "kind": "Placement",
+        "metadata": {"name": name},
+        "spec": spec,
+    });
+    let body = serde_json::to_vec(&object).expect("JSON");
+    let request = http::Request::post(format!("/apis/{GROUP}/v1beta1/namespaces/team/placements"));
+    let request = request.header("content-type", "application/json");
+    let request = request.body(body.into()).expect("a request");
+    let answer = client.send(request).await.expect("an answer");
+    assert_eq!(answer.status(), 201, "{name} is taken");
+    let warnings = answer.headers().get_all("warning").iter();
+    let text = |value: &http::HeaderValue| value.to_str().expect("text").to_owned();
+    warnings.map(text).collect()
+}
+
+#[tokio::test]
+async fn whoever_writes_a_placement_that_cannot_be_followed_is_told_at_once() {
+    let its = its().await;
+    let admin = its.admin();
+    let requirement = |operator: &str, values: Value| {
+        let requirement = json!({"key": "k", "operator": operator, "values": values});
+        json!({"matchExpressions": [requirement]})
+    };
+    let predicate =
+        |selector: Value| json!({"predicates": [{"requiredClusterSelector": selector}]});
+    let prioritizer = |coordinate: Value| json!({"prioritizerPolicy": {"configurations": [{"scoreCoordinate": coordinate}]}});
+    let group = |selector: Value| {
+        let group = json!({"groupName": "g1", "groupClusterSelector": {"labelSelector": selector}});
+        json!({"decisionStrategy": {"groupStrategy": {"decisionGroups": [group]}}})
+    };
+    let wrong = [
+        (json!({"numberOfClusters": -1}), "must be 0 or more"),
+        (
+            json!({"tolerations": [{"operator": "Equal"}]}),
+            "operator must be Exists.",
+        ),
+        (
+            json!({"tolerations": [{"key": "k", "operator": "Exists", "value": "v"}]}),
+            "the value should be empty.",
+        ),
+        (
+            json!({"tolerations": [{"key": "k", "operator": "Like"}]}),
+            "tolerates nothing",
+        ),
+        (
+            json!({"prioritizerPolicy": {"mode": "Some"}}),
+            "Additive or Exact",
+        ),
+        (
+            prioritizer(json!({"type": "BuiltIn", "builtIn": "Nonsense"})),
+            "must name Balance",
+        ),
+        (prioritizer(json!({"type": "AddOn"})), "must have addOn"),
+        (
+            predicate(json!({"labelSelector": requirement("Like", json!([]))})),
+            "must be In, NotIn",
+        ),
+        (
+            predicate(json!({"claimSelector": requirement("In", json!([]))})),
+            "needs values",
+        ),
+        (
+            group(requirement("Exists", json!(["v"]))),
+            "takes no values",
+        ),
+    ];
+    for (number, (spec, expected)) in wrong.into_iter().enumerate() {
+        let warned = warnings(&admin, &format!("wrong-{number}"), spec.clone()).await;
+        assert_eq!(warned.len(), 1, "{spec}: {warned:?}");
+        assert!(warned[0].contains(expected), "{spec}: {warned:?}");
+    }
+    let mut good = predicate(json!({"labelSelector": requirement("In", json!(["v"]))}));
+    good["tolerations"] = json!([{"operator": "Exists"}, {"key": "k", "value": "v"}]);
+    good["numberOfClusters"] = json!(3);
+    good["prioritizerPolicy"] = json!({"mode": "Exact", "configurations": [
+        {"scoreCoordinate": {"builtIn": "Steady"}},
+        {"scoreCoordinate": {"type": "AddOn", "addOn": {"resourceName": "r", "scoreName": "s"}}},
+    ]});
+    assert_eq!(warnings(&admin, "good", good).await, [""; 0]);
+    assert_eq!(warnings(&admin, "empty", json!({})).await, [""; 0]);
+}
