@@ -329,20 +329,12 @@ impl Controller {
         let trouble = |error| Trouble::of(&error);
         match write {
             Write::Create(to) => {
-                let object = serde_json::from_value(writer::new_object(placement, to));
-                let object = object.map_err(|error| Trouble::Other(error.to_string()))?;
-                let created = api.create(&PostParams::default(), &object).await;
-                let created = self.keep(key, created.map_err(trouble)?);
-                self.tell(
-                    placement,
-                    EventType::Normal,
-                    "DecisionCreate",
-                    &to.name,
-                    "created",
-                    None,
-                )
-                .await;
-                if !to.clusters.is_empty() {
+                let created = self.create(&api, placement, to).await?;
+                let created = self.keep(key, created);
+                let kind = EventType::Normal;
+                self.tell(placement, kind, "DecisionCreate", &to.name, "created", None)
+                    .await;
+                if !to.clusters.is_empty() || !created.status.decisions.is_empty() {
                     let status = writer::members(to);
                     let patched = apply::patch_status(&api, &*created, status).await;
                     self.keep(key, patched.map_err(trouble)?);
@@ -384,6 +376,29 @@ impl Controller {
             }
         }
         Ok(())
+    }
+
+    /// Creates an object of decisions. One of that name that is there already, labelled as another
+    /// placement's or not yet seen by the cache, is taken over.
+    async fn create(
+        &self,
+        api: &Api<PlacementDecision>,
+        placement: &Placement,
+        to: &DecisionObject,
+    ) -> Result<PlacementDecision, Trouble> {
+        let new = writer::new_object(placement, to);
+        let object = serde_json::from_value(new.clone());
+        let object = object.map_err(|error| Trouble::Other(error.to_string()))?;
+        let created = api.create(&PostParams::default(), &object).await;
+        match created.map_err(|error| Trouble::of(&error)) {
+            Err(Trouble::AlreadyExists(_)) => {
+                let live = api.get(&to.name).await;
+                let live = live.map_err(|error| Trouble::of(&error))?;
+                let patched = apply::patch(api, &live, new).await;
+                patched.map_err(|error| Trouble::of(&error))
+            }
+            outcome => outcome,
+        }
     }
 
     /// Puts what the server answered into the index, before the watch tells of it.

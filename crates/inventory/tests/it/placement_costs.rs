@@ -10,6 +10,7 @@ use crate::placement::until_chosen;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::cluster::ManagedClusterSpec;
 use hyades_api::names::annotations;
+use hyades_api::names::labels;
 use hyades_inventory::hub::Options;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
@@ -137,4 +138,29 @@ async fn a_placement_whose_scheduling_is_disabled_stays_as_it_is() {
     until_chosen(&its, "p", "c1").await;
     set(json!(null)).await;
     until_chosen(&its, "p", "c1 c2").await;
+}
+
+#[tokio::test]
+async fn an_object_in_the_way_of_a_decision_is_taken_over() {
+    let its = its().await;
+    bind(&its, "global").await;
+    announce(&its, "c1").await;
+    let foreign = json!({
+        "metadata": {"name": "p-decision-1", "labels": {labels::PLACEMENT: "gone"}},
+    });
+    let foreign = serde_json::from_value(foreign).expect("a decision");
+    let all = decisions(&its.admin());
+    let created = all.create(&PostParams::default(), &foreign).await;
+    created.expect("created");
+    let forged = json!({"status": {"decisions": [{"clusterName": "c9", "reason": ""}]}});
+    let patch = Patch::Merge(forged);
+    let patched = all
+        .patch_status("p-decision-1", &PatchParams::default(), &patch)
+        .await;
+    patched.expect("patched");
+
+    place(&its, "p", of_all()).await;
+    until_chosen(&its, "p", "c1").await;
+    let object = all.get("p-decision-1").await.expect("a decision");
+    assert_eq!(object.owner_references().len(), 1);
 }
