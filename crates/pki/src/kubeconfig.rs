@@ -169,6 +169,15 @@ pub enum KubeconfigError {
     },
 }
 
+/// A parser's message without what it quotes of the text, which may be a secret: the lines that it
+/// draws below, and values in quotation marks.
+fn without_content(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let parts = first.split('"').enumerate();
+    let kept = parts.map(|(index, part)| if index % 2 == 0 { part } else { "…" });
+    kept.collect::<Vec<_>>().join("\"")
+}
+
 fn listing(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
@@ -261,14 +270,10 @@ impl Kubeconfig {
         if text.trim().is_empty() {
             return Ok(Kubeconfig::empty());
         }
-        let value: Value = serde_saphyr::from_str(text).map_err(|error| {
-            // The parser draws the offending lines below its message; they may hold secrets.
-            let message = error.to_string();
-            let first = message.lines().next().unwrap_or_default().to_owned();
-            KubeconfigError::Unreadable(first)
-        })?;
+        let value: Value = serde_saphyr::from_str(text)
+            .map_err(|error| KubeconfigError::Unreadable(without_content(&error.to_string())))?;
         serde_json::from_value(value)
-            .map_err(|error| KubeconfigError::Unreadable(error.to_string()))
+            .map_err(|error| KubeconfigError::Unreadable(without_content(&error.to_string())))
     }
 
     /// The file's text.

@@ -83,7 +83,8 @@ pub async fn config_from_text(text: &str, origin: &str) -> Result<Config, Client
         origin: origin.to_owned(),
         reason,
     };
-    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| broken(error.to_string()))?;
+    let kubeconfig =
+        Kubeconfig::from_yaml(text).map_err(|error| broken(without_content(&error.to_string())))?;
     if let Some(field) = outside_reference(&kubeconfig) {
         return Err(broken(format!(
             "it uses {field}; only credentials that stand in the kubeconfig itself are accepted"
@@ -91,7 +92,16 @@ pub async fn config_from_text(text: &str, origin: &str) -> Result<Config, Client
     }
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
-        .map_err(|error| broken(error.to_string()))
+        .map_err(|error| broken(without_content(&error.to_string())))
+}
+
+/// A parser's message without what it quotes of the text, which may be a secret: the lines that it
+/// draws below, and values in quotation marks.
+fn without_content(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let parts = first.split('"').enumerate();
+    let kept = parts.map(|(index, part)| if index % 2 == 0 { part } else { "…" });
+    kept.collect::<Vec<_>>().join("\"")
 }
 
 /// The first field of a kubeconfig that names a command to run or a file to read.
@@ -205,6 +215,18 @@ users: [{name: u, user: {token: t}}]
             assert!(error.to_string().contains(&format!("it uses {field};")), "{error}");
         }
         assert!(!folder.exists(), "the command was not run");
+    }
+
+    #[tokio::test]
+    async fn a_broken_kubeconfig_is_not_quoted() {
+        for text in [
+            "users: [{name: u, user: {token: [secret]}}]",
+            "users: secret",
+            "clusters: 3\nusers: [{name: u, user: {token: secret: [}}]",
+        ] {
+            let error = config_from_text(text, "test").await.expect_err("broken");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
     }
 
     #[tokio::test]

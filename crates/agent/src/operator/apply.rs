@@ -133,14 +133,6 @@ impl Operator {
         ensure_all(&self.client, &plan.management_rights())
             .await
             .map_err(here)?;
-        if is_observed(klusterlet) {
-            cleanup::former_namespaces(managed, plan)
-                .await
-                .map_err(|error| Applied::Failed {
-                    reason: "ManagedClusterResourceApplyFailed",
-                    message: error.to_string(),
-                })?;
-        }
         Ok(())
     }
 

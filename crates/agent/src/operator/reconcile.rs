@@ -71,6 +71,8 @@ pub(super) struct Known {
     pub(super) surroundings: Arc<Surroundings>,
     managed: Option<Managed>,
     pub(super) applied: Option<Done>,
+    /// The generation for which the agent's former namespaces were deleted.
+    left_for: Option<i64>,
     asked: Option<Asked>,
 }
 
@@ -225,6 +227,10 @@ impl Operator {
         self.tell(&klusterlet, statements, Some(plan))
             .await
             .map_err(written("wrote the status"))?;
+        if let (Ok(managed), Some(Applied::Complete)) = (&managed, &applied) {
+            self.leave_former_namespaces(&klusterlet, plan, managed)
+                .await?;
+        }
         match applied {
             None => Ok(Some(MANAGED_RECHECK)),
             Some(Applied::Failed { message, .. }) => Err(OperatorError::Apply(message)),
@@ -232,6 +238,28 @@ impl Operator {
             Some(Applied::Complete) if awaits_hub => Ok(Some(HUB_RECHECK)),
             Some(Applied::Complete) => Ok(Some(RESYNC)),
         }
+    }
+
+    /// Deletes the namespaces the agent has left, once for each generation of the Klusterlet.
+    async fn leave_former_namespaces(
+        &self,
+        klusterlet: &Klusterlet,
+        plan: &Plan,
+        managed: &Client,
+    ) -> Result<(), OperatorError> {
+        let generation = klusterlet.metadata.generation;
+        if let Some(known) = self.known.lock().await.get_mut(&plan.name)
+            && std::mem::replace(&mut known.left_for, generation) == generation
+        {
+            return Ok(());
+        }
+        let left = cleanup::former_namespaces(managed, plan).await;
+        if left.is_err()
+            && let Some(known) = self.known.lock().await.get_mut(&plan.name)
+        {
+            known.left_for = None;
+        }
+        Ok(left?)
     }
 
     /// What is followed for this Klusterlet; anew when it moved to another namespace.
@@ -249,6 +277,7 @@ impl Operator {
             surroundings: surroundings.clone(),
             managed: None,
             applied: None,
+            left_for: None,
             asked: None,
         };
         known.insert(plan.name.clone(), entry);

@@ -35,8 +35,6 @@ use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 
 /// Makes the client that presents the bootstrap credentials.
@@ -55,7 +53,6 @@ pub(super) async fn run(
     why: &Invalid,
 ) -> Credentials {
     let failed_once = Notify::new();
-    let noted = AtomicBool::new(false);
     let recovery = async {
         let Some(former) = &former else {
             return std::future::pending().await;
@@ -76,7 +73,7 @@ pub(super) async fn run(
                 () = tokio::time::sleep(recovery::HEAD_START) => {}
             }
         }
-        register(shared, candidate, former.as_ref(), why, &noted).await
+        register(shared, candidate, former.as_ref(), why).await
     };
     let credentials = tokio::select! {
         credentials = recovery => credentials,
@@ -84,9 +81,6 @@ pub(super) async fn run(
     };
     // Last, since an agent with credentials never makes an inventory object again.
     save(shared, &credentials).await;
-    if noted.load(Ordering::Relaxed) {
-        pending::forget(shared).await;
-    }
     credentials
 }
 
@@ -96,7 +90,6 @@ async fn register(
     candidate: &Candidate,
     former: Option<&Credentials>,
     why: &Invalid,
-    noted: &AtomicBool,
 ) -> Credentials {
     // A hub that has moved since is met where it is now.
     let moved = former.filter(|_| !matches!(why, Invalid::OtherHub(_)));
@@ -124,9 +117,7 @@ async fn register(
     let key = key.and_then(|former| Key::from_pem(&former.key_pem).ok());
     let key = match key {
         Some(key) => key,
-        None => pending::find(shared, noted)
-            .await
-            .unwrap_or_else(Key::generate),
+        None => pending::find(shared).await.unwrap_or_else(Key::generate),
     };
     let registered = async {
         tokio::join!(
@@ -136,7 +127,7 @@ async fn register(
     };
     let (issued, ()) = tokio::select! {
         registered = registered => registered,
-        never = pending::write_down(shared, &key, noted) => match never {},
+        never = pending::write_down(shared, &key) => match never {},
     };
     credentials.renewed(issued)
 }

@@ -6,14 +6,14 @@ use super::acceptance;
 use super::bootstrap;
 use super::certificate;
 use super::certificate::Asking;
+use super::certificate::CertificateError;
 use super::certificate::Requester;
 use super::contact::Contact;
 use super::lease;
 use super::namespaces;
 use super::relocation;
+use super::rotation;
 use super::status;
-use crate::clock::Clock;
-use crate::credentials;
 use crate::credentials::Credentials;
 use crate::session::Session;
 use hyades_api::cluster::ManagedCluster;
@@ -45,13 +45,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The certificate is renewed when this share of its life remains: drawn anew each time, so that
-/// certificates issued together are not renewed together.
-const RENEWAL_SHARE: std::ops::Range<f64> = 0.20..0.25;
-
-/// Longest single sleep before looking at the clock again: a suspended machine must not oversleep.
-const CLOCK_CHECK: Duration = Duration::from_secs(300);
-
 /// An object from the watch that is older than what this agent wrote itself is late, for so long.
 /// After that it is the truth: a hub restored from a backup counts its versions from an earlier one.
 const OVERTAKEN_FOR: Duration = Duration::from_secs(10);
@@ -80,7 +73,7 @@ pub(super) async fn run(shared: &Shared<'_>, credentials: Credentials, several: 
     let contact = Contact::default();
     tokio::select! {
         rotated = rotate(shared, &session, &credentials, &statements) => Outcome::Obtained(rotated),
-        () = until(shared.clock, end) => {
+        () = rotation::until(shared.clock, end) => {
             let message = format!("the agent's certificate expired at {end}");
             shared.warn("CertificateExpired", &message).await;
             Outcome::Expired
@@ -128,7 +121,7 @@ async fn leave(
 }
 
 fn end_of(credentials: &Credentials) -> Timestamp {
-    credentials::renew_at(&credentials.certificate_pem, 0.0).unwrap_or(Timestamp::MAX)
+    credentials.expires().unwrap_or(Timestamp::MAX)
 }
 
 fn rotation_statement(credentials: &Credentials) -> Option<Statement> {
@@ -147,32 +140,14 @@ fn go_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 
-async fn until(clock: Clock, time: Timestamp) {
-    loop {
-        let seconds = time.as_second() - clock.now().as_second();
-        let Ok(seconds) = u64::try_from(seconds) else {
-            return;
-        };
-        if seconds == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_secs(seconds).min(CLOCK_CHECK)).await;
-    }
-}
-
-/// Waits until renewal is due, obtains a new certificate and saves it.
+/// Obtains a new certificate when it is due, and saves it.
 async fn rotate(
     shared: &Shared<'_>,
     session: &Session,
     credentials: &Credentials,
     statements: &watch::Sender<Option<Statement>>,
 ) -> Credentials {
-    let share = rand::random_range(RENEWAL_SHARE);
-    let due = credentials::renew_at(&credentials.certificate_pem, share).unwrap_or(Timestamp::MAX);
-    until(shared.clock, due).await;
-    let mut backoff = Backoff::new(Policy::API);
-    loop {
-        tracing::info!("the certificate is due for renewal");
+    let ask = async || {
         let denied = async |message: &str| shared.warn("CertificateRequestDenied", message).await;
         let asking = Asking {
             client: &session.client,
@@ -181,25 +156,21 @@ async fn rotate(
             key: Key::generate(),
             expiration_seconds: shared.options.client_cert_expiration_seconds,
         };
-        match certificate::obtain(asking, denied).await {
-            Ok(issued) => {
-                let renewed = credentials.renewed(issued);
-                bootstrap::save(shared, &renewed).await;
-                return renewed;
-            }
-            Err(error) => {
-                let message = match &error {
-                    certificate::CertificateError::TooMany(_) => error.to_string(),
-                    _ => format!("Failed to rotated client certificate {error}"),
-                };
-                statements.send_replace(Some(
-                    known::CERTIFICATE_UPDATE_FAILED.with_message(&message),
-                ));
-                shared.warn("CertificateNotRenewed", &message).await;
-                tokio::time::sleep(backoff.next_delay()).await;
-            }
-        }
-    }
+        certificate::obtain(asking, denied).await
+    };
+    let failed = async |error: &CertificateError| {
+        let message = match error {
+            CertificateError::TooMany(_) => error.to_string(),
+            _ => format!("Failed to rotated client certificate {error}"),
+        };
+        let statement = known::CERTIFICATE_UPDATE_FAILED.with_message(&message);
+        statements.send_replace(Some(statement));
+        shared.warn("CertificateNotRenewed", &message).await;
+    };
+    let issued = rotation::next(shared.clock, &credentials.certificate_pem, ask, failed).await;
+    let renewed = credentials.renewed(issued);
+    bootstrap::save(shared, &renewed).await;
+    renewed
 }
 
 /// Lease and status, from acceptance on.

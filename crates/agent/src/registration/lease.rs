@@ -134,6 +134,12 @@ fn renewed(mut lease: Lease, now: Timestamp, period: Duration) -> Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyades_runtime::kube::client::Body;
+    use hyper::Request;
+    use hyper::Response;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::Mutex;
 
     #[test]
     fn a_renewal_changes_nothing_but_the_time_and_the_promise() {
@@ -146,5 +152,89 @@ mod tests {
         assert!(spec.renew_time.take().is_some());
         assert_eq!(spec.lease_duration_seconds.take(), Some(5));
         assert_eq!(renewed, lease);
+    }
+
+    /// A hub that keeps one lease, by a simulated clock, and is away at times.
+    #[derive(Clone)]
+    struct Keeper {
+        lease: Arc<Mutex<Lease>>,
+        renewals: Arc<Mutex<Vec<i64>>>,
+        clock: Clock,
+        away: std::ops::Range<i64>,
+    }
+
+    impl Keeper {
+        fn second(&self) -> i64 {
+            self.clock.now().as_second()
+        }
+
+        async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+            let away = self.away.contains(&self.second());
+            let (status, body) = match (away, request.method().as_str()) {
+                (true, _) => {
+                    let status = serde_json::json!({"kind": "Status", "apiVersion": "v1",
+                        "status": "Failure", "code": 503, "reason": "ServiceUnavailable",
+                        "message": "away"});
+                    (503, status.to_string().into_bytes())
+                }
+                (false, "PUT") => {
+                    let bytes = request.into_body().collect_bytes().await.expect("a body");
+                    *self.lease.lock().expect("a lease") =
+                        serde_json::from_slice(&bytes).expect("a lease");
+                    self.renewals.lock().expect("renewals").push(self.second());
+                    (200, bytes.to_vec())
+                }
+                _ => {
+                    let lease = self.lease.lock().expect("a lease").clone();
+                    (200, serde_json::to_vec(&lease).expect("JSON"))
+                }
+            };
+            let response = Response::builder().status(status).body(Body::from(body));
+            Ok(response.expect("a response"))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_month_of_renewals_keeps_its_period_and_resumes_seconds_after_an_outage() {
+        const HOUR: i64 = 3600;
+        const MONTH: i64 = 28 * 24 * HOUR;
+        let clock = Clock::starting(Timestamp::UNIX_EPOCH);
+        let keeper = Keeper {
+            lease: Arc::default(),
+            renewals: Arc::default(),
+            clock,
+            away: 100 * HOUR..103 * HOUR,
+        };
+        let serving = keeper.clone();
+        let service = tower::service_fn(move |request| serving.clone().answer(request));
+        let client = Client::new(service, "default");
+        let (_sender, duration) = watch::channel(Some(Duration::from_secs(60)));
+        let contact = Contact::default();
+        let cluster = "cluster1".parse().expect("a name");
+        let month = Duration::from_secs(MONTH as u64);
+        let renewing = renew(client, &cluster, clock, &contact, duration);
+        assert!(
+            tokio::time::timeout(month, renewing).await.is_err(),
+            "it never ends"
+        );
+        let renewals = keeper.renewals.lock().expect("renewals").clone();
+        let pauses: Vec<_> = renewals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let third = 60 / i64::from(RENEWALS_PER_LEASE);
+        let longest = third + third / 4 + 1;
+        let (long, usual): (Vec<_>, Vec<_>) =
+            pauses.into_iter().partition(|pause| *pause > longest);
+        assert_eq!(long.len(), 1, "one outage: {long:?}");
+        assert!(long[0] <= 3 * HOUR + longest + 15, "{long:?}");
+        assert!(
+            usual.iter().all(|pause| *pause >= third - 1),
+            "{:?}",
+            usual.iter().min()
+        );
+        let mean = usual.iter().sum::<i64>() as f64 / usual.len() as f64;
+        let least = third as f64 * 1.05;
+        assert!(
+            (least..least * 1.15).contains(&mean),
+            "jitter spreads them: {mean}"
+        );
     }
 }

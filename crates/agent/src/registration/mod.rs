@@ -29,6 +29,7 @@ mod plan;
 mod recovery;
 mod relocation;
 mod resources;
+mod rotation;
 mod status;
 
 use crate::clock::Clock;
@@ -62,6 +63,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -136,6 +138,7 @@ async fn run_by(
             recorder: Recorder::new(context.client.clone(), "klusterlet-agent", pod),
             expires_at: &expiry.0,
             in_use: Mutex::default(),
+            key_is_written_down: AtomicBool::new(false),
         };
         supervise(common, &gates, shared, hub).await
     };
@@ -161,6 +164,8 @@ struct Shared<'a> {
     expires_at: &'a AtomicI64,
     /// The hub last in use, and the first credentials for it.
     in_use: Mutex<InUse>,
+    /// Whether the key of a certificate that is not there yet lies in a Secret.
+    key_is_written_down: AtomicBool,
 }
 
 /// The hub in use.
@@ -356,7 +361,10 @@ async fn follow(shared: &Shared<'_>, plan: Plan, several: bool) -> Outcome {
             );
             Outcome::Obtained(bootstrap::run(shared, candidate, former, &why).await)
         }
-        Plan::Hub(credentials) => hub::run(shared, credentials, several).await,
+        Plan::Hub(credentials) => {
+            pending::forget(shared).await;
+            hub::run(shared, credentials, several).await
+        }
     }
 }
 

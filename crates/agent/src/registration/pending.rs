@@ -17,7 +17,6 @@ use hyades_runtime::kube::api::DeleteParams;
 use hyades_runtime::kube::api::ObjectMeta;
 use hyades_runtime::kube::api::PostParams;
 use std::convert::Infallible;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -29,13 +28,13 @@ fn secrets(shared: &Shared<'_>) -> Api<Secret> {
     Api::namespaced(shared.context.client.clone(), &shared.context.namespace)
 }
 
-/// The key that was written down, if one was; `noted` tells that something was.
-pub(super) async fn find(shared: &Shared<'_>, noted: &AtomicBool) -> Option<Key> {
+/// The key that was written down, if one was.
+pub(super) async fn find(shared: &Shared<'_>) -> Option<Key> {
     let secret = secrets(shared)
         .get_opt(names::PENDING_KEY_SECRET)
         .await
         .ok()??;
-    noted.store(true, Ordering::Relaxed);
+    shared.key_is_written_down.store(true, Ordering::Relaxed);
     // A key of another identity would prove that two clusters are one.
     let of = credentials::text(&secret, keys::AGENT_NAME)?;
     let cluster = credentials::text(&secret, keys::CLUSTER_NAME)?;
@@ -45,9 +44,9 @@ pub(super) async fn find(shared: &Shared<'_>, noted: &AtomicBool) -> Option<Key>
 }
 
 /// Writes the key down when the wait gets long, and then never ends.
-pub(super) async fn write_down(shared: &Shared<'_>, key: &Key, noted: &AtomicBool) -> Infallible {
+pub(super) async fn write_down(shared: &Shared<'_>, key: &Key) -> Infallible {
     tokio::time::sleep(LONG_WAIT).await;
-    noted.store(true, Ordering::Relaxed);
+    shared.key_is_written_down.store(true, Ordering::Relaxed);
     let data = [
         (keys::KEY, key.to_ec_pem()),
         (keys::AGENT_NAME, shared.identity.agent().to_owned()),
@@ -84,8 +83,11 @@ pub(super) async fn write_down(shared: &Shared<'_>, key: &Key, noted: &AtomicBoo
     std::future::pending().await
 }
 
-/// Forgets the key once its certificate is saved beside it.
+/// Forgets the key once its certificate is saved.
 pub(super) async fn forget(shared: &Shared<'_>) {
+    if !shared.key_is_written_down.swap(false, Ordering::Relaxed) {
+        return;
+    }
     let name = names::PENDING_KEY_SECRET;
     if let Err(error) = secrets(shared).delete(name, &DeleteParams::default()).await {
         match Trouble::of(&error) {

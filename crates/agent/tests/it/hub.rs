@@ -289,10 +289,23 @@ impl Hub {
         api.list(&Default::default()).await.expect("requests").items
     }
 
+    pub async fn delete_request(&self, name: &str) {
+        let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
+        api.delete(name, &Default::default())
+            .await
+            .expect("deleted");
+    }
+
     /// What `clusteradm accept` does.
     pub async fn accept(&self, cluster: &str) {
         for request in self.requests().await {
-            self.judge(request, "Approved").await;
+            let conditions = request
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.as_ref());
+            if conditions.is_none_or(Vec::is_empty) {
+                self.judge(request, "Approved").await;
+            }
         }
         let patch = Patch::Merge(json!({"spec": {"hubAcceptsClient": true}}));
         self.clusters()

@@ -3,10 +3,12 @@
 
 mod hosted;
 mod hub;
+mod hubs;
 mod operator;
 mod partitions;
 mod recovery;
 mod registration;
+mod secrecy;
 mod serve;
 mod wec;
 mod works;

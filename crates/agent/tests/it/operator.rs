@@ -9,6 +9,7 @@ use hyades_api::conditions::klusterlet as known;
 use hyades_api::names;
 use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
+use hyades_runtime::apply;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::k8s_openapi::api::rbac::v1::ClusterRole;
@@ -153,6 +154,50 @@ async fn a_mode_that_cannot_be_had_is_refused_in_the_status() {
                 "{}",
                 condition.message
             );
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn namespaces_of_add_ons_get_the_credentials_for_pulling_images() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(false).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", Mode::Singleton).await;
+            wec.start_operator();
+            until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata":
+                {"name": "mine", "labels": {"addon.open-cluster-management.io/namespace": "true"}}});
+            apply::ensure(&wec.client, "test", &namespace).await.expect("made");
+            for namespace in ["mine", namespaces::AGENT] {
+                let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespace);
+                until(&format!("{namespace} has the pull secret"), async || {
+                    let found = secrets.get_opt(names::IMAGE_PULL_SECRET).await;
+                    found.expect("an answer")
+                })
+                .await;
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_moves_to_another_namespace_leaves_none_behind() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(false).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", Mode::Singleton).await;
+            wec.start_operator();
+            until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+            let api: Api<Klusterlet> = Api::all(wec.client.clone());
+            let moved = Patch::Merge(json!({"spec": {"namespace": "open-cluster-management-new"}}));
+            api.patch(names::KLUSTERLET, &PatchParams::default(), &moved)
+                .await
+                .expect("patched");
+            until_namespace(&wec, "open-cluster-management-new", true).await;
+            until_namespace(&wec, namespaces::AGENT, false).await;
         })
         .await;
 }

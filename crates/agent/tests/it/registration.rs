@@ -12,10 +12,14 @@ use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
 use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
 use hyades_runtime::k8s_openapi::api::core::v1::Event;
+use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::DeleteParams;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
+use serde_json::json;
 use std::time::Instant;
 use tokio::task::LocalSet;
 
@@ -227,6 +231,42 @@ async fn a_second_cluster_of_the_same_name_is_told_that_the_name_is_taken() {
             })
             .await;
             until_available(&hub, "cluster1").await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_namespaces_that_a_cluster_set_wants_are_made_and_reported() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(true).await;
+            let wec = Wec::start("cluster1").await;
+            wec.run(&hub, "cluster1").await;
+            until_available(&hub, "cluster1").await;
+            let entry = json!({"status": {"managedNamespaces": [{"name": "wanted", "clusterSet": "default"}]}});
+            let told = until("the namespace is reported", async || {
+                let cluster = hub.clusters().get("cluster1").await.expect("an object");
+                let entries = &cluster.status.managed_namespaces;
+                if let Some(condition) = entries.first().and_then(|entry| entry.conditions.first()) {
+                    return Some(condition.reason.clone());
+                }
+                if entries.is_empty() {
+                    hub.clusters()
+                        .patch_status("cluster1", &PatchParams::default(), &Patch::Merge(&entry))
+                        .await
+                        .expect("patched");
+                }
+                None
+            })
+            .await;
+            assert_eq!(told, "NamespaceApplied");
+            let namespaces: Api<Namespace> = Api::all(wec.client.clone());
+            let made = namespaces.get("wanted").await.expect("a namespace");
+            let labels = made.metadata.labels.unwrap_or_default();
+            let of_hub = labels.iter().find(|(key, _)| {
+                key.starts_with("clusterset.open-cluster-management.io/")
+            });
+            assert_eq!(of_hub.map(|(_, value)| value.as_str()), Some("true"));
         })
         .await;
 }

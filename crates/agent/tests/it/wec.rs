@@ -173,6 +173,8 @@ impl Wec {
         let deployment = self.deployment_in(namespace, &name).await;
         let container = &deployment.spec.template.spec.expect("a pod").containers[0];
         let mut flags = container.args.clone().unwrap_or_default();
+        let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+        flags.retain(|flag| further.iter().all(|one| name(one) != name(flag)));
         flags.extend(further.iter().map(|flag| (*flag).to_owned()));
         let options = <Command as clap::Parser>::parse_from(flags.into_iter().skip(1)).options;
         let context = self.context(namespace, &format!("{klusterlet}-work-sa"));

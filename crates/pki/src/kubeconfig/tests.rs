@@ -112,3 +112,15 @@ fn errors_say_what_is_wrong_without_showing_the_file() {
         "the kubeconfig has no context \"its2\"; it has its1"
     );
 }
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_without_quoting_it() {
+    for text in [
+        "users: [{name: u, user: {token: [secret]}}]",
+        "users: secret",
+        "clusters: 3\nusers: [{name: u, user: {token: secret: [}}]",
+    ] {
+        let error = Kubeconfig::parse(text).expect_err(text).to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
