@@ -127,11 +127,19 @@ impl Expression {
     /// # Errors
     /// [`Failure::Error`] in the API server's words, or [`Failure::OutOfBudget`].
     pub fn evaluate(&self, scope: &Scope) -> Result<Datum, Failure> {
-        match Value::resolve(&self.tree, scope.context()) {
-            Ok(value) => Ok(Datum(value)),
-            Err(error) => Err(scope.failure(&error)),
+        let outcome = guarded(|| Value::resolve(&self.tree, scope.context()));
+        match outcome {
+            Some(Ok(value)) => Ok(Datum(value)),
+            Some(Err(error)) => Err(scope.failure(&error)),
+            None => Err(Failure::Error("the expression engine broke off".to_owned())),
         }
     }
+}
+
+/// Runs the engine, which panics in some corners (negating the least integer, formatting with a huge
+/// precision); `None` when it did. It only reads what it is given, so nothing is left half done.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).ok()
 }
 
 /// Why the engine must not be given an expression that it can parse: it recurses as deep as the

@@ -23,8 +23,14 @@ use super::authorizer;
 use super::reads;
 use super::wording;
 
-/// The function that every turn of a loop calls.
+/// The function that every turn of a loop calls, with what the loop has accumulated.
 pub(super) const TICK: &str = "@tick";
+
+/// The function behind `+`, which counts what it makes.
+pub(super) const ADD: &str = "@add";
+
+/// The longest list that `lists.range` makes: more could not be looped over anyway.
+const RANGE_MAX: i64 = 100_000;
 
 /// What stands before the name of a composited variable.
 pub(super) const COMPOSITED: &str = "variables.";
@@ -35,7 +41,24 @@ pub(super) static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
     context.add_function("dyn", |value: Value| -> Result<Value, ExecutionError> {
         Ok(value)
     });
-    context.add_function(TICK, Meter::tick);
+    context.add_function(TICK, |accumulated: Value| -> Result<bool, ExecutionError> {
+        Meter::charge(1 + weight(&accumulated)).map(|()| true)
+    });
+    context.add_function(ADD, |left: Value, right: Value| {
+        let sum = (left + right)?;
+        Meter::charge(weight(&sum)).map(|()| sum)
+    });
+    context.add_function(
+        "lists.range",
+        |count: i64| -> Result<Value, ExecutionError> {
+            if !(0..=RANGE_MAX).contains(&count) {
+                let why = format!("range argument must be between 0 and {RANGE_MAX}");
+                return Err(ExecutionError::function_error("lists.range", why));
+            }
+            Meter::charge(count.unsigned_abs())?;
+            Ok((0..count).map(Value::Int).collect::<Vec<_>>().into())
+        },
+    );
     authorizer::register(&mut context);
     context
 });
@@ -111,7 +134,8 @@ impl Scope {
 }
 
 /// How many turns the loops of one policy's expressions may take for one write. A turn costs about
-/// a microsecond, so that this is the second that upstream's cost budget amounts to.
+/// a microsecond, so that this is the second that upstream's cost budget amounts to. What loops and
+/// sums make counts as well, so that memory is bounded too.
 const STEPS_MAX: u64 = 1_000_000;
 
 /// How long the loops of one policy may run for one write, whatever their turns cost: a turn over
@@ -128,7 +152,18 @@ struct Running {
     end: Instant,
 }
 
-/// Limits the work of all evaluations on this thread while it lives. Without one, loops end at once.
+/// What a value counts when it is made: a kilobyte of text or sixteen items as much as a turn.
+fn weight(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64 / 1024,
+        Value::Bytes(bytes) => bytes.len() as u64 / 1024,
+        Value::List(items) => items.len() as u64 / 16 + items.iter().map(weight).sum::<u64>(),
+        Value::Map(map) => map.map.len() as u64 / 16 + map.map.values().map(weight).sum::<u64>(),
+        _ => 0,
+    }
+}
+
+/// Limits the work of all evaluations on this thread while it lives. Without one, loops and sums fail.
 #[derive(Debug)]
 pub struct Meter(());
 
@@ -143,20 +178,21 @@ impl Meter {
         Meter(())
     }
 
-    fn tick() -> Result<bool, ExecutionError> {
+    /// Takes steps off the grant.
+    fn charge(steps: u64) -> Result<(), ExecutionError> {
         let refusal = || ExecutionError::function_error(TICK, "out of budget");
         let mut running = METER.get().ok_or_else(refusal)?;
         let late = Instant::now() > running.end;
         running.steps_left = if late {
             0
         } else {
-            running.steps_left.saturating_sub(1)
+            running.steps_left.saturating_sub(steps)
         };
         METER.set(Some(running));
         if running.steps_left == 0 {
             Err(refusal())
         } else {
-            Ok(true)
+            Ok(())
         }
     }
 

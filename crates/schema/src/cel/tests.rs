@@ -253,6 +253,19 @@ fn loops_end_when_their_budget_does() {
 }
 
 #[test]
+fn what_grows_without_end_and_what_breaks_the_engine_fails_and_no_more() {
+    let doubled = (0..40).fold("x".to_owned(), |inner, _| {
+        format!("cel.bind(x, x + x, {inner})")
+    });
+    let doubled = format!("cel.bind(x, '{}', {doubled}) == ''", "x".repeat(1000));
+    assert_eq!(evaluate(&doubled), Err(Failure::OutOfBudget));
+    assert_eq!(json("lists.range(3)"), json!([0, 1, 2]));
+    for text in ["lists.range(1000000000000)", "'%.999999999f'.format([1.0])"] {
+        assert!(matches!(evaluate(text), Err(Failure::Error(_))), "{text}");
+    }
+}
+
+#[test]
 fn a_composited_variable_fails_only_where_it_is_used() {
     let variables = ["x".to_owned()];
     let declared = Declarations {
@@ -274,5 +287,101 @@ fn a_composited_variable_fails_only_where_it_is_used() {
     assert_eq!(
         sum.evaluate(&scope).expect("a result").as_bool(),
         Some(true)
+    );
+}
+
+/// Random expressions out of what policies are made of. The engine has corners that panic; none of
+/// them may be reached by what compiles.
+#[test]
+fn no_expression_takes_the_evaluation_down() {
+    const WORDS: [&str; 62] = [
+        "object",
+        "oldObject",
+        "authorizer",
+        ".spec",
+        ".metadata",
+        ".name",
+        ".?none",
+        ".list",
+        ".count",
+        "[0]",
+        "[9]",
+        "[-1]",
+        "['a']",
+        "[?0]",
+        "['labels']",
+        "1",
+        "0",
+        "-1",
+        "2.5",
+        "7u",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "18446744073709551615u",
+        "'a'",
+        "''",
+        "b'a'",
+        "null",
+        "true",
+        "false",
+        " + ",
+        " - ",
+        " * ",
+        " / ",
+        " % ",
+        " == ",
+        " != ",
+        " < ",
+        " >= ",
+        " && ",
+        " || ",
+        " in ",
+        " ? ",
+        " : ",
+        "!",
+        "-",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{'a': ",
+        "}",
+        ", ",
+        ".all(i, i > 0)",
+        ".map(i, i / 0)",
+        ".exists(i, i == object)",
+        ".filter(i, i)",
+        ".size()",
+        ".orValue(1)",
+        ".matches('(')",
+        ".split('')",
+        ".substring(9)",
+        "Object{spec: 1}",
+    ];
+    const CASES: u32 = 20_000;
+    let seed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(1, |time| time.as_nanos() as u64);
+    println!("seed {seed}");
+    let mut state = seed | 1;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut evaluated = 0;
+    for _ in 0..CASES {
+        let length = 1 + random(6);
+        let text: String = (0..length).map(|_| WORDS[random(WORDS.len())]).collect();
+        if Expression::compile(&text, &DECLARED).is_ok() {
+            evaluated += 1;
+            println!("{text}");
+            let _outcome = evaluate(&text);
+        }
+    }
+    assert!(
+        evaluated > CASES / 100,
+        "only {evaluated} of {CASES} compiled"
     );
 }

@@ -25,6 +25,7 @@ use kube_cel::cel::parser::Expression as Tree;
 use super::CompileError;
 use super::DEPTH_MAX;
 use super::Declarations;
+use super::scope::ADD;
 use super::scope::COMPOSITED;
 use super::scope::FUNCTIONS;
 use super::scope::TICK;
@@ -186,6 +187,7 @@ impl<'a> Builder<'a> {
             // The engine fails on an absent field where an optional selection must be empty.
             let name = match func_name.as_str() {
                 operators::OPT_SELECT => operators::OPT_INDEX,
+                operators::ADD => ADD,
                 other => other,
             };
             return Ok(call(name, self.all(args)?));
@@ -258,7 +260,8 @@ impl<'a> Builder<'a> {
         let loop_cond = self.build(parsed.loop_cond)?;
         let loop_step = self.build(parsed.loop_step)?;
         self.bound.truncate(outside);
-        let counted = vec![loop_cond, call(TICK, Vec::new())];
+        let accumulated = tree(Expr::Ident(parsed.accu_var.clone()));
+        let counted = vec![loop_cond, call(TICK, vec![accumulated])];
         Ok(tree(Expr::Comprehension(Box::new(ComprehensionExpr {
             iter_range,
             iter_var: parsed.iter_var,
@@ -335,6 +338,12 @@ pub(super) fn hazard(parsed: &Tree) -> Option<String> {
     fn below(parsed: &Tree, depth: usize) -> Option<String> {
         if depth > DEPTH_MAX {
             return Some(too_deep());
+        }
+        if let Expr::Call(call) = &parsed.expr
+            && call.func_name == "range"
+        {
+            // Where no budget counts, a list of any length would be made.
+            return Some("undeclared reference to 'range' (in container '')".to_owned());
         }
         if let Expr::Struct(structure) = &parsed.expr {
             let name = &structure.type_name;

@@ -205,7 +205,13 @@ impl Runner<'_> {
             );
             return;
         }
-        let outcome = self.validator.validate_compiled(rules.compiled(), new, old);
+        let validate = || self.validator.validate_compiled(rules.compiled(), new, old);
+        let Some(outcome) = crate::cel::guarded(validate) else {
+            let detail = "the expression engine broke off while it evaluated a rule";
+            self.errors
+                .push(FieldError::invalid(path, "", detail).without_value());
+            return;
+        };
         for failure in outcome.err().into_iter().flatten() {
             // A rule about a value that stays may not stand in the way of other changes.
             if unchanged && !rules.is_transition(&failure.rule) {
