@@ -10,6 +10,8 @@
 //! its approved request.
 
 mod decide;
+mod replace;
+mod watch;
 
 use super::flags::parse_name_list;
 use super::preflight;
@@ -23,8 +25,8 @@ use decide::decide;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::names::annotations;
 use hyades_api::names::labels;
+use hyades_runtime::k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
@@ -57,6 +59,13 @@ pub struct AcceptArgs {
     /// Common names whose requests are approved
     #[arg(long, value_delimiter = ',')]
     pub requesters: Vec<String>,
+    /// Keep accepting clusters as they ask, all or those named, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["wait", "replace"])]
+    pub watch: bool,
+    /// Hand the cluster's name over from the agent that owns it to the one that asks for it; the
+    /// former is refused from then on
+    #[arg(long)]
+    pub replace: bool,
 }
 
 impl AcceptArgs {
@@ -91,9 +100,15 @@ enum Attempt {
 ///
 /// Not a hub; for each cluster, what failed.
 pub async fn run(session: &Session, args: &AcceptArgs) -> anyhow::Result<()> {
-    let clusters = args.names()?;
+    let clusters = match args.watch && args.cluster.is_empty() && args.clusters.is_none() {
+        true => BTreeSet::new(),
+        false => args.names()?,
+    };
     session.announce_dry_run();
     preflight::is_hub(&session.target).await?;
+    if args.watch {
+        return watch::run(session, args, &clusters).await;
+    }
     let mut failures = Failures::default();
     let mut unknown = Vec::new();
     for cluster in &clusters {
@@ -196,7 +211,11 @@ async fn accept(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<A
         ));
     } else {
         if !session.dry_run {
-            let patch = Patch::Merge(json!({"spec": {"hubAcceptsClient": true}}));
+            let by = user(session).await;
+            let patch = Patch::Merge(json!({
+                "metadata": {"annotations": {annotations::ACCEPTED_BY: by}},
+                "spec": {"hubAcceptsClient": true},
+            }));
             clusters
                 .patch(cluster, &PatchParams::default(), &patch)
                 .await
@@ -237,11 +256,24 @@ async fn approve(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<
             )
         })?
         .items;
-    let pinned = pinned_agent(session, cluster).await;
+    let pinned = replace::pinned(session, cluster).await;
+    if args.replace {
+        let Some(pinned) = &pinned else {
+            let text = format!(
+                "the name {cluster} belongs to no agent: accept it without --replace, or see with 'kubectl get namespace {cluster} -o yaml' whether you may read the mailbox"
+            );
+            return Err(anyhow!(text).into());
+        };
+        let requesters = &args.requesters;
+        if replace::hand_over(session, requesters, cluster, &requests, pinned, args.wait).await? {
+            return Ok(true);
+        }
+    }
     let wish = Wish {
         skip_approve_check: args.skip_approve_check,
         requesters: &args.requesters,
-        pinned: pinned.as_deref(),
+        pinned: pinned.as_ref(),
+        replace: args.replace,
     };
     let decision = decide(cluster, &requests, &wish);
     let console = session.console;
@@ -250,6 +282,12 @@ async fn approve(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<
     let taken = Failures(decision.refused).conclude();
     if decision.approve.is_empty() {
         taken?;
+        if let Some(pinned) = pinned.filter(|_| args.replace) {
+            let agent = pinned.agent;
+            console.line(format!(
+                "nothing is replaced: no other agent or key asks for the name {cluster}, which stays with {agent}"
+            ));
+        }
         if args.wait {
             console.line(format!("no CSR to approve for cluster {cluster}"));
         }
@@ -299,15 +337,19 @@ async fn put_approval(
     .map(drop)
 }
 
-/// The agent to which the hub has pinned the cluster's name. Who may not read it approves without
-/// it; the hub itself decides in any case.
-async fn pinned_agent(session: &Session, cluster: &str) -> Option<String> {
-    let api: Api<Namespace> = Api::all(session.target.client.clone());
-    let mailbox = api.get_opt(cluster).await.ok()??;
-    mailbox
-        .annotations()
-        .get(annotations::PINNED_AGENT)
-        .cloned()
+/// Who accepts, for the Event that tells. A server that does not say leaves the command's name.
+async fn user(session: &Session) -> String {
+    let header = &session.header;
+    let api: Api<SelfSubjectReview> = Api::all(session.target.client.clone());
+    let review = api
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await;
+    let status = review.ok().and_then(|review| review.status);
+    let name = status.and_then(|status| status.user_info?.username);
+    match name {
+        Some(name) => format!("{name}, with {header}"),
+        None => header.clone(),
+    }
 }
 
 /// Accepts one cluster as a step of another command, which has seen it ask.

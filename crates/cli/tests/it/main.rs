@@ -1,5 +1,6 @@
 //! The binary as its users meet it: real processes, a real kubectl, nothing stood in for.
 
+mod accepting;
 mod bad_input;
 mod doctor;
 mod harness;

@@ -26,8 +26,19 @@ pub struct Wish<'a> {
     pub skip_approve_check: bool,
     /// Common names to approve; every one if empty.
     pub requesters: &'a [String],
-    /// The common name to which the hub has pinned the cluster's name, if it has.
-    pub pinned: Option<&'a str>,
+    /// Whom the hub has pinned the cluster's name to, if it has.
+    pub pinned: Option<&'a Pinned>,
+    /// Let another key take the place of the one that owns the name.
+    pub replace: bool,
+}
+
+/// The agent that owns a cluster's name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// Its common name.
+    pub agent: String,
+    /// SHA-256 of the key with which it earned the name; empty if the hub does not say.
+    pub key_sha256: String,
 }
 
 /// What is to be done.
@@ -54,8 +65,8 @@ pub fn decide(cluster: &str, requests: &[CertificateSigningRequest], wish: &Wish
         if !wish.skip_approve_check && !is_bootstrap(request) {
             continue;
         }
-        let requester = match requester(request) {
-            Ok(requester) => requester,
+        let (requester, key) = match requester(request) {
+            Ok(read) => read,
             Err(reason) => {
                 decision
                     .warnings
@@ -63,14 +74,17 @@ pub fn decide(cluster: &str, requests: &[CertificateSigningRequest], wish: &Wish
                 continue;
             }
         };
-        if let Some(pinned) = wish.pinned.filter(|pinned| *pinned != requester) {
-            if !has(request, "Denied") {
-                decision.refused.push(format!(
-                    "CSR {name} is not approved: it asks for {requester}, and the name {cluster} is taken by {pinned}; \
-                     join that cluster under another name, or deregister the present one first with 'kubectl delete managedcluster {cluster}'"
-                ));
+        if let Some(pinned) = wish.pinned
+            && let Some(why) = refusal(cluster, name, &requester, &key, pinned, wish.replace)
+        {
+            let is_decided = has(request, "Denied") || has(request, "Approved");
+            let is_strangers = requester != pinned.agent;
+            if !has(request, "Denied") && (is_strangers || !is_decided) {
+                decision.refused.push(why);
             }
-            continue;
+            if is_strangers || !is_decided {
+                continue;
+            }
         }
         candidates.push((name, requester, request));
     }
@@ -107,6 +121,60 @@ pub fn decide(cluster: &str, requests: &[CertificateSigningRequest], wish: &Wish
     decision
 }
 
+/// Why a request may not be approved for a name that has an owner.
+fn refusal(
+    cluster: &str,
+    name: &str,
+    requester: &str,
+    key: &str,
+    pinned: &Pinned,
+    replace: bool,
+) -> Option<String> {
+    if requester != pinned.agent {
+        return Some(format!(
+            "CSR {name} is not approved: it asks for {requester}, and the name {cluster} is taken by {}; \
+             join that cluster under another name, or hand the name over with --replace",
+            pinned.agent
+        ));
+    }
+    let is_other_key = !pinned.key_sha256.is_empty() && pinned.key_sha256 != key;
+    (is_other_key && !replace).then(|| {
+        format!(
+            "CSR {name} is not approved: it asks for {requester} with another key than the one that owns the name {cluster}; \
+             if the agent has lost its key, add --replace"
+        )
+    })
+}
+
+/// The agent to hand a cluster's name over to: the one other than its owner that asked last, or the
+/// one named.
+///
+/// # Errors
+///
+/// Several others ask, and none of them is named.
+pub fn heir(
+    cluster: &str,
+    requests: &[CertificateSigningRequest],
+    pinned: &Pinned,
+    requesters: &[String],
+) -> Result<Option<String>, String> {
+    let others = requests
+        .iter()
+        .filter(|request| is_bootstrap(request))
+        .filter_map(|request| requester(request).ok())
+        .map(|(requester, _)| requester)
+        .filter(|requester| *requester != pinned.agent)
+        .filter(|requester| requesters.is_empty() || requesters.contains(requester));
+    let mut others: Vec<String> = others.collect::<BTreeSet<_>>().into_iter().collect();
+    match others.len() {
+        0 | 1 => Ok(others.pop()),
+        _ => Err(format!(
+            "several agents ask for the name {cluster}: {}; name the one that shall have it with --requesters",
+            others.join(",")
+        )),
+    }
+}
+
 fn is_bootstrap(request: &CertificateSigningRequest) -> bool {
     let user = request.spec.username.as_deref().unwrap_or_default();
     let groups = request.spec.groups.as_deref().unwrap_or_default();
@@ -116,10 +184,14 @@ fn is_bootstrap(request: &CertificateSigningRequest) -> bool {
             .any(|group| BOOTSTRAP_GROUPS.contains(&group.as_str()))
 }
 
-fn requester(request: &CertificateSigningRequest) -> Result<String, String> {
+/// The common name that a request asks for, and SHA-256 of its key.
+fn requester(request: &CertificateSigningRequest) -> Result<(String, String), String> {
     let text = std::str::from_utf8(&request.spec.request.0).map_err(|error| error.to_string())?;
     let parsed = CertificateRequest::parse_pem(text).map_err(|error| error.to_string())?;
-    Ok(parsed.subject().common_name.clone())
+    Ok((
+        parsed.subject().common_name.clone(),
+        parsed.public_key_sha256(),
+    ))
 }
 
 fn has(request: &CertificateSigningRequest, type_: &str) -> bool {
@@ -218,17 +290,73 @@ mod tests {
         assert_eq!(decide("cluster1", &requests, &wish).approve, ["r1", "r2"]);
     }
 
+    fn owner(key_sha256: &str) -> Pinned {
+        Pinned {
+            agent: AGENT.to_owned(),
+            key_sha256: key_sha256.to_owned(),
+        }
+    }
+
     #[test]
     fn a_name_that_is_taken_is_not_given_to_another_agent() {
         let requests = [request("r1", AGENT, &[]), request("r2", OTHER, &[])];
+        let pinned = owner("");
         let wish = Wish {
-            pinned: Some(AGENT),
+            pinned: Some(&pinned),
             ..Wish::default()
         };
         let decision = decide("cluster1", &requests, &wish);
         assert_eq!(decision.approve, ["r1"]);
         assert_eq!(decision.refused.len(), 1);
         assert!(decision.refused[0].contains(&format!("the name cluster1 is taken by {AGENT}")));
+    }
+
+    #[test]
+    fn another_key_of_the_owner_is_approved_only_in_its_place() {
+        let requests = [
+            request("r1", AGENT, &[]),
+            request("r2", AGENT, &["Approved"]),
+        ];
+        let pinned = owner("another");
+        let wish = |replace| Wish {
+            pinned: Some(&pinned),
+            replace,
+            ..Wish::default()
+        };
+        let decision = decide("cluster1", &requests, &wish(false));
+        assert!(decision.approve.is_empty() && decision.approved_already);
+        assert!(decision.refused[0].contains("with another key"));
+        assert_eq!(decide("cluster1", &requests, &wish(true)).approve, ["r1"]);
+        let (_, key) = requester(&requests[0]).expect("a request");
+        let same = owner(&key);
+        let wish = Wish {
+            pinned: Some(&same),
+            ..Wish::default()
+        };
+        assert_eq!(decide("cluster1", &requests, &wish).approve, ["r1"]);
+    }
+
+    #[test]
+    fn the_heir_is_the_only_other_who_asks_or_the_one_named() {
+        const THIRD: &str = "system:open-cluster-management:cluster1:ccccc";
+        let own = request("r1", AGENT, &[]);
+        let other = request("r2", OTHER, &["Denied"]);
+        let third = request("r3", THIRD, &[]);
+        let pinned = owner("");
+        let find = |requests: &[CertificateSigningRequest], named: &[String]| {
+            heir("cluster1", requests, &pinned, named)
+        };
+        assert_eq!(find(std::slice::from_ref(&own), &[]), Ok(None));
+        let two = [own.clone(), other.clone()];
+        assert_eq!(find(&two, &[]), Ok(Some(OTHER.to_owned())));
+        let all = [own, other, third];
+        let error = find(&all, &[]).expect_err("several ask");
+        assert!(
+            error.contains(OTHER) && error.contains("--requesters"),
+            "{error}"
+        );
+        let named = [THIRD.to_owned()];
+        assert_eq!(find(&all, &named), Ok(Some(THIRD.to_owned())));
     }
 
     #[test]

@@ -1,0 +1,75 @@
+//! `accept --replace`: hands a cluster's name over from the agent that owns it to another one.
+//!
+//! The command names the new agent on the mailbox. The hub approves that agent's next request, moves
+//! all rights to it in the same moment, and refuses the old agent from then on.
+
+use super::Failure;
+use super::decide::Pinned;
+use super::decide::heir;
+use super::words;
+use crate::clusteradm::session::Session;
+use crate::wait;
+use crate::wait::Look;
+use anyhow::anyhow;
+use hyades_api::names::annotations;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
+use serde_json::json;
+
+/// The agent to which the hub has pinned the cluster's name. Who may not read it approves without
+/// it; the hub itself decides in any case.
+pub(super) async fn pinned(session: &Session, cluster: &str) -> Option<Pinned> {
+    let api: Api<Namespace> = Api::all(session.target.client.clone());
+    let mailbox = api.get_opt(cluster).await.ok()??;
+    let text = |key: &str| mailbox.annotations().get(key).cloned();
+    Some(Pinned {
+        agent: text(annotations::PINNED_AGENT)?,
+        key_sha256: text(annotations::PINNED_KEY).unwrap_or_default(),
+    })
+}
+
+/// Hands the name over, if another agent asks for it; whether one does.
+pub(super) async fn hand_over(
+    session: &Session,
+    requesters: &[String],
+    cluster: &str,
+    requests: &[CertificateSigningRequest],
+    pinned: &Pinned,
+    wait: bool,
+) -> Result<bool, Failure> {
+    let Some(heir) = heir(cluster, requests, pinned, requesters).map_err(|why| anyhow!(why))?
+    else {
+        return Ok(false);
+    };
+    let api: Api<Namespace> = Api::all(session.target.client.clone());
+    if !session.dry_run {
+        let patch = json!({"metadata": {"annotations": {annotations::HAND_OVER_TO: heir}}});
+        api.patch(cluster, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map_err(|error| {
+                let tried = format!("fail to hand over the name of cluster {cluster}");
+                words(session, &tried, &error)
+            })?;
+    }
+    session.console.line(format!(
+        "the name {cluster} is handed over from {} to {heir}, which gets it with its next request; the former is refused from then on",
+        pinned.agent
+    ));
+    if wait && !session.dry_run {
+        let what = format!("{heir} to take over the name {cluster}");
+        wait::until(&what, session.timeout, || async {
+            let owner = self::pinned(session, cluster).await;
+            Ok(match owner.map(|owner| owner.agent) {
+                Some(agent) if agent == heir => Look::Done(()),
+                Some(agent) => Look::NotYet(format!("the name belongs to {agent}")),
+                None => Look::NotYet("the name belongs to nobody".to_owned()),
+            })
+        })
+        .await?;
+    }
+    Ok(true)
+}
