@@ -9,6 +9,7 @@
 //!
 //! CertificateSigningRequest ▶ one key per request ▶ approve, deny or leave (requests)
 //! ManagedClusterSet, binding ▶ one key per set ▶ members, conditions (sets)
+//! set, binding, member ▶ one key per namespace and WEC ▶ ClusterProfile (profiles)
 //! JoinRule ▶ one key per rule ▶ count, condition (joining)
 //! Placement ▶ one key per placement ▶ decisions, conditions (crate::placement)
 //! ```
@@ -25,10 +26,12 @@
 //!   deregistered agent are therefore refused although the certificate itself is still valid.
 //! - **Requests go with the WEC**: an approval of a former life cannot pin the name in the next.
 //! - **Names that would give rights elsewhere** (`kube-system`, `managed-clusters`, …) are refused.
+//! - **One WEC is written to once a second at most** (`budget`) when its agent makes a storm.
 //! - **Liveness is judged by when this hub saw a renewal** (`liveness`), not by the agent's clock.
 //! - **A lease without the hub's label** is labelled and used; upstream stumbles over it for ever.
 
 mod acceptance;
+mod budget;
 mod cleanup;
 mod cluster;
 mod deregistration;
@@ -36,8 +39,10 @@ mod grants;
 mod joining;
 mod lease;
 mod liveness;
+mod namespaces;
 mod observed;
 mod pins;
+mod profiles;
 mod recovery;
 mod requests;
 mod rights;
@@ -52,6 +57,7 @@ use crate::hub::observed::Observed;
 use crate::hub::requests::Owner;
 use crate::hub::requests::Request;
 use crate::placement;
+use hyades_api::features;
 use hyades_api::features::Family;
 use hyades_api::features::FeatureError;
 use hyades_api::features::FeatureGates;
@@ -75,6 +81,9 @@ const REQUEST_WORKERS: usize = 16;
 
 /// Sets worked on at a time. Sets are few.
 const SET_WORKERS: usize = 2;
+
+/// Cluster profiles worked on at a time: two calls each, and nobody waits for them.
+const PROFILE_WORKERS: usize = 4;
 
 /// Rules worked on at a time. Rules are few.
 const RULE_WORKERS: usize = 2;
@@ -297,7 +306,8 @@ impl Hub {
 /// conditions of inventory objects, and in Events of the mailboxes.
 pub async fn run(options: Options, context: Context) -> Result<(), OptionsError> {
     let settings = Settings::of(&options)?;
-    let observed = Observed::watch(&context.client);
+    let wants_profiles = settings.gates.enabled(features::CLUSTER_PROFILE);
+    let observed = Observed::watch(&context.client, wants_profiles);
     let queues = observed.queues.clone();
     let synced = observed.synced();
     context.health.add_ready("caches", move || {
@@ -332,6 +342,7 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
     queues.sets.add(String::new());
     let window_seconds = hub.settings.recovery_window_seconds;
     tokio::join!(
+        keep_profiles(hub.clone(), &context),
         placement::run(shared, queues.placements.clone(), &context),
         recovery::prepare(&hub.client, window_seconds, &context.shutdown),
         controller::work(
@@ -376,6 +387,28 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
         ),
     );
     Ok(())
+}
+
+/// Keeps cluster profiles, if they are wanted.
+async fn keep_profiles(hub: Rc<Hub>, context: &Context) {
+    let Some(queue) = hub.observed.queues.profiles.queue() else {
+        return;
+    };
+    let profiles = tokio::select! {
+        () = context.shutdown.cancelled() => return,
+        profiles = profiles::Reconciler::start(hub, queue.clone()) => Rc::new(profiles),
+    };
+    controller::work(
+        "ClusterProfile",
+        queue,
+        PROFILE_WORKERS,
+        context.shutdown.clone(),
+        |key| {
+            let profiles = profiles.clone();
+            async move { profiles.reconcile(key).await }
+        },
+    )
+    .await;
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use super::Hub;
 use super::acceptance;
 use super::acceptance::Admission;
+use super::budget::Budget;
 use super::deregistration::Deregistration;
 use super::grants::Grants;
 use super::lease::Leases;
+use super::namespaces;
 use super::observed;
 use super::requests::Standing;
 use super::rights::Extent;
@@ -32,6 +34,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
+use std::time::Instant;
 
 /// How often works are looked for while a WEC waits for the last of them to go. The hub does not
 /// watch works, which are many; only deregistrations pay. Upstream looks every 5 s.
@@ -52,6 +55,7 @@ pub(super) struct Reconciler {
     /// The inventory objects after our last writes: what the cache shows of an older version is
     /// not acted upon, for the newer one is on its way.
     written: RefCell<HashMap<String, Written>>,
+    budget: Budget,
 }
 
 /// An inventory object after our last write to it.
@@ -72,6 +76,7 @@ impl Reconciler {
             leases: Leases::new(hub.clone()),
             hub,
             written: RefCell::default(),
+            budget: Budget::default(),
         }
     }
 
@@ -106,10 +111,15 @@ impl Reconciler {
         };
         let Some(object) = object else {
             self.written.borrow_mut().remove(name);
+            self.budget.forget(name);
             return self.gone(&cluster).await;
         };
         if self.is_stale(&object) {
             return Ok(None);
+        }
+        if let Some(wait) = self.budget.wait(name, Instant::now()) {
+            tracing::debug!("{name} changes too often and waits {wait:?}");
+            return Ok(Some(wait));
         }
         if object.metadata.deletion_timestamp.is_some() {
             return self.deregister(&cluster, &object).await;
@@ -325,24 +335,30 @@ impl Reconciler {
         object: &ManagedCluster,
         changes: serde_json::Value,
     ) -> Result<ManagedCluster, Trouble> {
+        self.budget.spend(&object.name_any(), Instant::now());
         let api = Api::<ManagedCluster>::all(self.hub.client.clone());
         let patched = apply::patch(&api, object, changes).await;
         self.remember(patched)
     }
 
-    /// Writes what there is to say into the conditions, in one patch, and tells of it in the
-    /// mailbox.
+    /// Writes what there is to say into the conditions, and the namespaces that sets want, in one
+    /// patch, and tells of it in the mailbox.
     async fn state(&self, object: &ManagedCluster, said: &[Statement]) -> Result<(), Trouble> {
         let mut all = object.status.conditions.clone();
         let changed: Vec<&Statement> = said
             .iter()
             .filter(|statement| conditions::set(&mut all, statement, now()))
             .collect();
-        if changed.is_empty() {
+        let namespaces = namespaces::decide(object, &self.hub.observed.sets.list());
+        if changed.is_empty() && namespaces.is_none() {
             return Ok(());
         }
+        let mut status = json!({"conditions": all});
+        if let Some(namespaces) = namespaces {
+            status["managedNamespaces"] = json!(namespaces);
+        }
+        self.budget.spend(&object.name_any(), Instant::now());
         let api = Api::<ManagedCluster>::all(self.hub.client.clone());
-        let status = json!({"conditions": all});
         let patched = apply::patch_status(&api, object, status).await;
         self.remember(patched)?;
         for statement in changed {

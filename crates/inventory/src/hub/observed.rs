@@ -5,12 +5,14 @@ use super::joining::Tally;
 use super::liveness::Renewal;
 use super::liveness::Sightings;
 use super::pins;
+use super::profiles;
 use super::requests::RequestIndex;
 use super::requests::SeenRequest;
 use crate::placement;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::cluster::ManagedClusterSet;
 use hyades_api::cluster::ManagedClusterSetBinding;
+use hyades_api::cluster::StatedClaim;
 use hyades_api::join::JoinRule;
 use hyades_api::names::labels;
 use hyades_runtime::Cache;
@@ -45,6 +47,7 @@ pub(super) struct Queues {
     pub(super) sets: Queue<String>,
     pub(super) rules: Queue<String>,
     pub(super) placements: placement::Changes,
+    pub(super) profiles: profiles::Changes,
 }
 
 /// The caches.
@@ -68,8 +71,11 @@ pub(super) struct Observed {
 
 impl Observed {
     /// Starts all watches.
-    pub(super) fn watch(client: &Client) -> Self {
-        let queues = Queues::default();
+    pub(super) fn watch(client: &Client, wants_profiles: bool) -> Self {
+        let queues = Queues {
+            profiles: profiles::Changes::new(wants_profiles),
+            ..Queues::default()
+        };
         let sightings = Sightings::default();
         let index = RequestIndex::default();
         let tally = Tally::default();
@@ -134,6 +140,11 @@ pub(super) fn cluster_of<K: ResourceExt>(object: &K) -> Option<&str> {
         .map(String::as_str)
 }
 
+/// Bytes of names and values of claims kept of one WEC; those beyond are not read. Upstream's agent
+/// states twenty of its own choice and some reserved ones, of about 50 bytes each; placements, which
+/// read them, allow for a good deal more.
+const CLAIMS_BYTES_MAX: usize = 64 * 1024;
+
 fn watch_clusters(client: &Client, queues: &Queues, index: RequestIndex) -> Cache<ManagedCluster> {
     let queues = queues.clone();
     controller::watch_trimmed(
@@ -150,6 +161,9 @@ fn watch_clusters(client: &Client, queues: &Queues, index: RequestIndex) -> Cach
                 queues.clusters.add(name);
                 queues.clusters.add(String::new());
                 queues.placements.wec(object.name_any());
+                queues
+                    .profiles
+                    .add(profiles::Key::Cluster(object.name_any()));
                 // Sets count members; a burst of changes is counted once.
                 queues.sets.add_after(String::new(), super::sets::SETTLE);
             }
@@ -163,6 +177,23 @@ pub(super) fn trim_cluster(object: &mut ManagedCluster) {
     object.metadata.managed_fields = None;
     for config in &mut object.spec.managed_cluster_client_configs {
         config.ca_bundle = None;
+    }
+    let mut bytes = 0_usize;
+    let claims = &mut object.status.cluster_claims;
+    let fits = |claim: &StatedClaim| {
+        bytes += claim.name.len() + claim.value.len();
+        bytes <= CLAIMS_BYTES_MAX
+    };
+    let kept = claims.iter().map(fits).take_while(|fits| *fits).count();
+    if kept < claims.len() {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        tracing::warn!(
+            "{name}: of {} claims the first {kept} are read, for the hub keeps {CLAIMS_BYTES_MAX} bytes \
+             of them; let the cluster state fewer",
+            claims.len()
+        );
+        claims.truncate(kept);
+        claims.shrink_to_fit();
     }
 }
 
@@ -219,6 +250,12 @@ fn watch_leases(client: &Client, queues: &Queues, sightings: Sightings) -> Cache
     let trim = |object: &mut Lease| {
         object.metadata.annotations = None;
         object.metadata.owner_references = None;
+        // An agent may write as much as it likes here, and none of it is read.
+        if let Some(spec) = &mut object.spec {
+            spec.holder_identity = None;
+            spec.preferred_holder = None;
+            spec.strategy = None;
+        }
     };
     let blind = sightings.clone();
     controller::watch_attentively(
@@ -321,10 +358,36 @@ fn watch_set_bindings(client: &Client, queues: &Queues) -> Cache<ManagedClusterS
     controller::watch(all, watcher::Config::default(), move |change| {
         if let Change::Applied(object) | Change::Deleted(object) = change {
             let namespace = object.namespace().unwrap_or_default();
+            queues
+                .profiles
+                .add(profiles::Key::Namespace(namespace.clone()));
             queues.placements.binding(namespace, object.name_any());
         }
         if let Change::Applied(object) = change {
             queues.sets.add(object.spec.cluster_set.clone());
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_without_end_are_not_kept() {
+        let claim = |count: usize| StatedClaim {
+            name: format!("claim{count:05}"),
+            value: "x".repeat(90),
+        };
+        let mut object = ManagedCluster::default();
+        object.status.cluster_claims = (0..20).map(claim).collect();
+        trim_cluster(&mut object);
+        assert_eq!(object.status.cluster_claims.len(), 20);
+        // Ten megabytes.
+        object.status.cluster_claims = (0..100_000).map(claim).collect();
+        trim_cluster(&mut object);
+        let kept = &object.status.cluster_claims;
+        assert_eq!(kept.len(), CLAIMS_BYTES_MAX / 100);
+        assert_eq!(kept[0].name, "claim00000");
+    }
 }

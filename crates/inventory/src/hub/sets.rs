@@ -1,7 +1,10 @@
 //! Sets of WECs: the two that the hub keeps, their members, and who may use them.
 
 use super::Hub;
+use super::namespaces;
+use super::profiles;
 use crate::placement::Membership;
+use hyades_api::cluster::ManagedCluster;
 use hyades_api::cluster::ManagedClusterSet;
 use hyades_api::cluster::ManagedClusterSetBinding;
 use hyades_api::conditions;
@@ -20,6 +23,8 @@ use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -37,6 +42,11 @@ fn kept(set: &str) -> Option<Value> {
         names::GLOBAL_CLUSTER_SET => Some(json!({"selectorType": SELECTOR, "labelSelector": {}})),
         _ => None,
     }
+}
+
+/// Whether a WEC belongs to a set. A set whose selector cannot be read has no members.
+pub(super) fn holds(set: &ManagedClusterSet, wec: &ManagedCluster) -> bool {
+    Membership::of(set).is_ok_and(|membership| membership.holds(&set.name_any(), wec.labels()))
 }
 
 /// What to say about the members of a set.
@@ -62,7 +72,15 @@ fn restored(set: &ManagedClusterSet) -> Option<Value> {
     let stated = json!(set.spec.cluster_selector);
     let same = stated["selectorType"] == wanted["selectorType"]
         && (stated["selectorType"] == EXCLUSIVE || is_empty(&stated["labelSelector"]));
-    (!same).then(|| json!({"spec": {"clusterSelector": wanted}}))
+    (!same).then(|| {
+        let mut selector = wanted;
+        // A merge patch leaves what it does not name.
+        selector["labelSelector"] = match selector.get("labelSelector") {
+            Some(_) => json!({"matchLabels": null, "matchExpressions": null}),
+            None => Value::Null,
+        };
+        json!({"spec": {"clusterSelector": selector}})
+    })
 }
 
 fn is_empty(selector: &Value) -> bool {
@@ -73,11 +91,17 @@ fn is_empty(selector: &Value) -> bool {
 pub(super) struct Reconciler {
     hub: Rc<Hub>,
     queue: Queue<String>,
+    /// Of each set, the uid and generation of which its members were told last.
+    told: RefCell<HashMap<String, (String, i64)>>,
 }
 
 impl Reconciler {
     pub(super) fn new(hub: Rc<Hub>, queue: Queue<String>) -> Self {
-        Self { hub, queue }
+        Self {
+            hub,
+            queue,
+            told: RefCell::default(),
+        }
     }
 
     /// Reconciles the set of that name; the empty name stands for all of them.
@@ -110,6 +134,7 @@ impl Reconciler {
         let api = Api::<ManagedClusterSet>::all(self.hub.client.clone());
         let set = self.hub.observed.sets.get(name);
         self.bind(name, set.is_some()).await?;
+        self.tell_members(name, set.as_deref());
         let Some(set) = set else {
             if let Some(selector) = kept(name).filter(|_| keeps) {
                 let mut set = ManagedClusterSet::new(name, Default::default());
@@ -156,6 +181,33 @@ impl Reconciler {
         patched.map(|_| ()).map_err(|error| Trouble::of(&error))
     }
 
+    /// After a set itself has changed, wakes the WECs whose namespaces are not those their sets want,
+    /// and the profiles it gives or took away.
+    fn tell_members(&self, name: &str, set: Option<&ManagedClusterSet>) {
+        let present = set.and_then(|set| Some((set.uid()?, set.metadata.generation?)));
+        let before = match &present {
+            Some(present) => self
+                .told
+                .borrow_mut()
+                .insert(name.to_owned(), present.clone()),
+            None => self.told.borrow_mut().remove(name),
+        };
+        if before == present {
+            return;
+        }
+        let observed = &self.hub.observed;
+        observed
+            .queues
+            .profiles
+            .add(profiles::Key::Set(name.to_owned()));
+        let sets = observed.sets.list();
+        for object in observed.clusters.list() {
+            if namespaces::decide(&object, &sets).is_some() {
+                observed.queues.clusters.add(object.name_any());
+            }
+        }
+    }
+
     /// Tells the bindings of a set whether it exists.
     async fn bind(&self, set: &str, exists: bool) -> Result<(), Trouble> {
         for binding in self.hub.observed.set_bindings.list() {
@@ -185,7 +237,6 @@ impl Reconciler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyades_api::cluster::ManagedCluster;
     use hyades_api::names::labels;
 
     fn set(name: &str, selector: Value) -> ManagedClusterSet {
@@ -238,7 +289,9 @@ mod tests {
         let changed = set("default", json!({"selectorType": SELECTOR}));
         assert_eq!(
             restored(&changed),
-            Some(json!({"spec": {"clusterSelector": {"selectorType": EXCLUSIVE}}}))
+            Some(json!({
+                "spec": {"clusterSelector": {"selectorType": EXCLUSIVE, "labelSelector": null}},
+            }))
         );
         let mut free = changed;
         let annotations = free.metadata.annotations.get_or_insert_default();

@@ -117,3 +117,69 @@ async fn a_hub_that_starts_calls_nobody_lost_who_renews() {
         assert!(fixture::promise_lease(&client, "c1", 1).await);
     }
 }
+
+#[tokio::test]
+async fn a_clock_that_nobody_shall_look_at_is_not_judged() {
+    let its = Its::with_hub(Options::default()).await;
+    let excused = its.register("c1", "a").await;
+    let judged = its.register("c2", "a").await;
+    let skip = "registration.open-cluster-management.io/skip-clock-sync-check";
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {skip: "true"}}}));
+    let api = Api::<ManagedCluster>::all(its.admin());
+    let patched = api.patch("c1", &PatchParams::default(), &patch).await;
+    patched.expect("annotated");
+    let seen = |object: &ManagedCluster| object.metadata.annotations.is_some();
+    its.until_cluster("c1", "is excused", seen).await;
+    let behind = Timestamp::now() - 1.hour();
+    for agent in [excused, judged] {
+        let client = its.agent(&agent);
+        let renewed = fixture::renew_lease(&client, agent.cluster.as_str(), behind);
+        assert!(its.meanwhile(renewed).await);
+    }
+    let is_wrong =
+        |object: &ManagedCluster| says(object, CLOCK, "False", "ManagedClusterClockOutOfSync");
+    its.until_cluster("c2", "has a wrong clock", is_wrong).await;
+    assert!(!is_wrong(&api.get("c1").await.expect("there")));
+}
+
+#[tokio::test]
+async fn a_storm_of_one_agent_costs_the_hub_a_bounded_number_of_writes_and_holds_nobody_up() {
+    /// Renewals in the storm.
+    const RENEWALS: u64 = 300;
+    /// Writes that one agent may cause in a row, and one more a second.
+    const WRITES_MAX: u64 = 60;
+    let its = Its::with_hub(Options::default()).await;
+    let calm = its.register("c1", "a").await;
+    let wild = its.register("c2", "a").await;
+    for cluster in ["c1", "c2"] {
+        its.until_cluster(cluster, "is at rest", |object| {
+            says(object, CLOCK, "True", "ManagedClusterClockSynced")
+        })
+        .await;
+    }
+    its.hub_writes().clear();
+    let start = Timestamp::now();
+    let (calm, wild) = (its.agent(&calm), its.agent(&wild));
+    for count in 0..RENEWALS {
+        let now = Timestamp::now();
+        let wrong = if count % 2 == 0 { now - 1.hour() } else { now };
+        assert!(its.meanwhile(fixture::renew_lease(&calm, "c1", now)).await);
+        assert!(
+            its.meanwhile(fixture::renew_lease(&wild, "c2", wrong))
+                .await
+        );
+    }
+    its.register("c3", "a").await;
+    let elapsed = Timestamp::now()
+        .duration_since(start)
+        .as_secs()
+        .unsigned_abs();
+    let commits = its.hub_writes().commits();
+    let of = |cluster: &str| commits.iter().filter(|line| line.contains(cluster)).count() as u64;
+    assert_eq!(of("managedclusters/c1"), 0, "renewals alone cost nothing");
+    let caused = of("managedclusters/c2");
+    assert!(
+        (1..=WRITES_MAX + elapsed + 1).contains(&caused),
+        "{caused} writes in {elapsed} s"
+    );
+}

@@ -2,6 +2,7 @@
 //! they have in production: what RBAC does not allow them fails here.
 
 mod admission;
+mod cleanup;
 mod fixture;
 mod handover;
 mod identities;
@@ -11,3 +12,4 @@ mod operator;
 mod placement;
 mod placement_costs;
 mod registration;
+mod sets;

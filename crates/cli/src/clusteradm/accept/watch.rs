@@ -53,7 +53,9 @@ pub(super) async fn run(
             only.iter().cloned().collect::<Vec<_>>().join(", ")
         ),
     });
-    let mut accepted = 0_usize;
+    let mut count = 0_usize;
+    // The hub takes a moment to say that a cluster is accepted: till then, by name, whose it was.
+    let mut accepted: HashMap<String, Option<String>> = HashMap::new();
     let mut troubles = HashMap::new();
     loop {
         let cluster = tokio::select! {
@@ -61,24 +63,30 @@ pub(super) async fn run(
             cluster = queue.next() => cluster,
         };
         let object = clusters.get(&cluster);
+        let uid = object.as_ref().and_then(|object| object.uid());
         let due =
             object.is_some_and(|object| is_due(&object, requests.list().iter().map(|r| &**r)));
-        if due && (only.is_empty() || only.contains(&cluster)) {
+        if !due {
+            accepted.remove(&cluster);
+        } else if accepted.get(&cluster) != Some(&uid)
+            && (only.is_empty() || only.contains(&cluster))
+        {
             let step = one(session, args, &cluster, &mut troubles);
             let done = tokio::select! {
                 () = stop.cancelled() => break,
                 done = step => done,
             };
             match done {
-                true => accepted += 1,
+                true => {
+                    count += 1;
+                    accepted.insert(cluster.clone(), uid);
+                }
                 false => queue.add_after(cluster.clone(), RETRY_PAUSE),
             }
         }
         queue.done(&cluster);
     }
-    session
-        .console
-        .line(format!("{accepted} clusters accepted"));
+    session.console.line(format!("{count} clusters accepted"));
     Ok(())
 }
 
