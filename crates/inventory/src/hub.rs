@@ -140,6 +140,16 @@ impl Default for Options {
     }
 }
 
+/// Gates that are off whatever is asked for: the API they fall back to is gone from Kubernetes, or
+/// clusters are imported by the command line and not by the hub.
+const UNSUPPORTED_GATES: [&str; 2] = ["V1beta1CSRAPICompatibility", "ClusterImporter"];
+
+/// The gates among `gates` that are switched on and have nothing behind them.
+pub(crate) fn unsupported(gates: &FeatureGates) -> Vec<&'static str> {
+    let asked = UNSUPPORTED_GATES.iter().filter(|gate| gates.enabled(gate));
+    asked.copied().collect()
+}
+
 /// Why the hub does not start.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OptionsError {
@@ -149,6 +159,9 @@ pub enum OptionsError {
     /// A feature gate is unknown or malformed.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// A feature gate is switched on that has nothing behind it.
+    #[error("feature gate {0} cannot be had: there is nothing behind it here; leave it off")]
+    Gate(&'static str),
     /// A label is not NAME=VALUE.
     #[error("label {0:?} is not of the form NAME=VALUE; correct --labels")]
     Label(String),
@@ -175,6 +188,9 @@ impl Settings {
         }
         let stated = options.feature_gates.iter().map(String::as_str);
         let gates = FeatureGates::parse(&[Family::HubRegistration], stated)?;
+        if let Some(gate) = unsupported(&gates).first() {
+            return Err(OptionsError::Gate(gate));
+        }
         let label = |text: &String| {
             let (name, value) = text.split_once('=')?;
             (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
@@ -456,6 +472,10 @@ mod tests {
         assert!(matches!(
             settings(&["--feature-gates=Nonsense=true"]),
             Err(OptionsError::Feature(_))
+        ));
+        assert!(matches!(
+            settings(&["--feature-gates=ClusterImporter=true"]),
+            Err(OptionsError::Gate("ClusterImporter"))
         ));
         assert!(matches!(
             settings(&["--labels=x"]),

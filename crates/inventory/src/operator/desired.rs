@@ -1,6 +1,7 @@
 //! What a ClusterManager asks for, as objects.
 
 use crate::hub;
+use crate::hub::unsupported;
 use crate::manifests;
 use crate::manifests::Program;
 use crate::manifests::named_rule;
@@ -200,7 +201,8 @@ fn registration_flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> 
     Ok(flags)
 }
 
-/// The feature gates of registration in force, and the names that are no gates.
+/// The feature gates of registration in force, and the names that are no gates or have nothing behind
+/// them.
 pub(super) fn gates(manager: &ClusterManager) -> (FeatureGates, Vec<String>) {
     let mut gates = FeatureGates::defaults(&[Family::HubRegistration]);
     let stated: &[FeatureGate] = manager
@@ -208,8 +210,14 @@ pub(super) fn gates(manager: &ClusterManager) -> (FeatureGates, Vec<String>) {
         .registration_configuration
         .as_ref()
         .map_or(&[], |configuration| &configuration.feature_gates);
-    let unknown = gates.apply(stated).into_iter().map(str::to_owned).collect();
-    (gates, unknown)
+    let unknown = gates.apply(stated).into_iter();
+    let mut refused: Vec<String> = unknown.map(str::to_owned).collect();
+    for gate in unsupported(&gates) {
+        // A known name; what it would switch on is not there.
+        let _ = gates.set(gate, false);
+        refused.push(format!("{gate} (not supported)"));
+    }
+    (gates, refused)
 }
 
 /// The feature gates of works in force.
