@@ -1,17 +1,22 @@
-//! The benchmark of registration and of the way of works, in one bounded run.
+//! The benchmarks, each in one bounded run.
 //!
 //! ```text
+//! register
 //!  starts:  serve on an empty folder ─▶ /readyz                     (starts)
 //!  up:      up ─▶ every WEC Available ─▶ idle ─▶ resident memory    (starts, memory)
 //!  joins:   new space ─▶ agent, or clusteradm join ─▶ Available     (joins)
 //!  works:   mailbox ─▶ object on the WEC ─▶ Available on the hub    (works)
 //!  writes:  64 writers ─▶ one space                                 (writes)
+//! join
+//!  joins, alone and by the thousand; death and return; memory       (join, fleet)
 //! ```
 //!
 //! Everything is a process of the very binary that is measured, and everything is seen by watches
 //! over TLS, as a user's tools would see it. The benchmark itself runs on the same machine, so
 //! its own work is part of every number.
 
+mod fleet;
+mod join;
 mod joins;
 mod machine;
 mod memory;
@@ -42,6 +47,15 @@ const RUN_MAX: Duration = Duration::from_secs(20 * 60);
 /// Most joins, works, and works in a burst: each is kept in memory, and a run shall end.
 pub const COUNT_MAX: u32 = 10_000;
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Registration, works and writes.
+    Register,
+    /// Registration alone, and by the thousand.
+    Join,
+}
+
 /// How much is measured.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -49,8 +63,11 @@ pub struct Options {
     pub binary: PathBuf,
     /// Its version, for the report.
     pub version: String,
-    /// WECs that join, one after the other; once by a bare agent and once by `clusteradm join`.
+    /// WECs that join, one after the other; once by a bare agent and, to measure
+    /// [`Subject::Register`], once by `clusteradm join`.
     pub joins: u32,
+    /// Agents that join at once.
+    pub agents: u32,
     /// Works created one by one.
     pub works: u32,
     /// Works created at once.
@@ -67,12 +84,22 @@ pub struct Options {
 ///
 /// The first step that failed or did not end in time. The processes are stopped and the folder is
 /// removed then as well.
-pub async fn run(options: &Options, tell: impl Fn(&str)) -> anyhow::Result<Report> {
+pub async fn run(
+    subject: Subject,
+    options: &Options,
+    tell: impl Fn(&str),
+) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new()
         .prefix("hyades-bench-")
         .tempdir()
         .context("make a temporary data folder; set TMPDIR to a folder that can be written")?;
-    tokio::time::timeout(RUN_MAX, measure(options, folder.path(), tell))
+    let measured = async {
+        match subject {
+            Subject::Register => measure(options, folder.path(), tell).await,
+            Subject::Join => measure_joins(options, folder.path(), tell).await,
+        }
+    };
+    tokio::time::timeout(RUN_MAX, measured)
         .await
         .with_context(|| {
             format!(
@@ -97,6 +124,23 @@ async fn measure(options: &Options, folder: &Path, tell: impl Fn(&str)) -> anyho
     let stopped = up.process.stop().await;
     result?;
     stopped?;
+    Ok(Report {
+        version: options.version.clone(),
+        machine,
+        measures,
+    })
+}
+
+async fn measure_joins(
+    options: &Options,
+    folder: &Path,
+    tell: impl Fn(&str),
+) -> anyhow::Result<Report> {
+    let machine = Machine::read();
+    let mut measures = Vec::new();
+    tell("bringing up two spaces and two registered WECs");
+    let (up, _) = starts::up(&options.binary, folder).await?;
+    join::measure(options, folder, up, &tell, &mut measures).await?;
     Ok(Report {
         version: options.version.clone(),
         machine,

@@ -22,6 +22,25 @@ pub struct BenchArgs {
 enum Benchmark {
     /// Registration, works and writes, beside their targets; takes some minutes
     Register(RegisterArgs),
+    /// Joins alone and by the thousand, their writes and memory, death and return of an agent
+    Join(JoinArgs),
+}
+
+/// How much `bench join` measures.
+#[derive(Debug, clap::Args)]
+struct JoinArgs {
+    /// WECs that join, one after the other
+    #[arg(long, default_value_t = 100, value_parser = count())]
+    joins: u32,
+    /// Agents that join at once
+    #[arg(long, default_value_t = 1000, value_parser = count())]
+    agents: u32,
+    /// How long spaces and agents rest before their memory is read
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds())]
+    idle_seconds: u32,
+    /// How the numbers are printed
+    #[arg(short, long, default_value = "text")]
+    output: Output,
 }
 
 /// How much `bench register` measures.
@@ -71,24 +90,48 @@ fn seconds() -> clap::builder::RangedI64ValueParser<u32> {
 ///
 /// The first step that failed.
 pub fn main(args: &BenchArgs) -> anyhow::Result<()> {
-    let Benchmark::Register(args) = &args.benchmark;
     client::install_crypto();
-    let options = bench::Options {
+    let common = bench::Options {
         binary: std::env::current_exe().context("find the program's own file")?,
         version: format!("v{}", env!("CARGO_PKG_VERSION")),
-        joins: args.joins,
-        works: args.works,
-        burst: args.burst,
-        write_seconds: args.write_seconds,
-        idle_seconds: args.idle_seconds,
+        joins: 0,
+        agents: 0,
+        works: 0,
+        burst: 0,
+        write_seconds: 0,
+        idle_seconds: 0,
+    };
+    let (subject, options, output) = match &args.benchmark {
+        Benchmark::Register(args) => (
+            bench::Subject::Register,
+            bench::Options {
+                joins: args.joins,
+                works: args.works,
+                burst: args.burst,
+                write_seconds: args.write_seconds,
+                idle_seconds: args.idle_seconds,
+                ..common
+            },
+            args.output,
+        ),
+        Benchmark::Join(args) => (
+            bench::Subject::Join,
+            bench::Options {
+                joins: args.joins,
+                agents: args.agents,
+                idle_seconds: args.idle_seconds,
+                ..common
+            },
+            args.output,
+        ),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()
         .context("start the async runtime")?;
-    let report = runtime.block_on(bench::run(&options, tell))?;
-    match args.output {
+    let report = runtime.block_on(bench::run(subject, &options, tell))?;
+    match output {
         Output::Text => print(&report.to_string()),
         Output::Json => print(&format!("{:#}\n", report.json())),
     }

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod bad_input;
+mod bench;
 mod doctor;
 mod harness;
 mod hub_commands;

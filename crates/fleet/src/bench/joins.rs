@@ -31,10 +31,12 @@ use hyades_runtime::k8s_openapi::api::authentication::v1::TokenRequest;
 use hyades_runtime::k8s_openapi::api::core::v1::ServiceAccount;
 use hyades_runtime::k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
+use serde_json::Value;
 use serde_json::json;
 use std::path::Path;
 use std::path::PathBuf;
@@ -42,7 +44,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 /// How long a join may take before the run fails.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the hub may take to restart with its new settings.
 const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -51,7 +53,7 @@ const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The field manager of what the benchmark applies.
-const MANAGER: &str = "hyades-bench";
+pub(super) const MANAGER: &str = "hyades-bench";
 
 /// What is promised, in milliseconds.
 mod targets {
@@ -62,13 +64,14 @@ mod targets {
 }
 
 /// What every join needs.
-struct Joins<'a> {
+pub(super) struct Joins<'a> {
     binary: &'a Path,
     up: &'a Up,
     hub_url: String,
     hub_authority: String,
     token: String,
-    sightings: Sightings,
+    /// When each WEC was first seen Available.
+    pub(super) sightings: Sightings,
 }
 
 /// Measures `count` joins by an agent alone, and as many by `clusteradm join`.
@@ -81,21 +84,7 @@ pub(super) async fn measure(binary: &Path, up: &Up, count: u32) -> anyhow::Resul
         agents.push(joins.by_agent(&format!("bench-agent-{number}")).await?);
         wholes.push(joins.by_command(&format!("bench-join-{number}")).await?);
     }
-    let mut measures = Vec::new();
-    if let Some(samples) = Samples::new(agents) {
-        let count = samples.count();
-        for (percent, target) in [
-            (50, Some(targets::AGENT_P50)),
-            (90, None),
-            (99, Some(targets::AGENT_P99)),
-        ] {
-            measures.push(Measure::milliseconds(
-                &format!("agent start to Available, hub approves, p{percent} of {count}"),
-                samples.percentile(percent),
-                target.map(Target::Below),
-            ));
-        }
-    }
+    let mut measures = of_agents(agents);
     if let Some(samples) = Samples::new(wholes) {
         measures.push(Measure::milliseconds(
             &format!("clusteradm join to Available, p50 of {}", samples.count()),
@@ -106,8 +95,32 @@ pub(super) async fn measure(binary: &Path, up: &Up, count: u32) -> anyhow::Resul
     Ok(measures)
 }
 
+/// The measures of joins by agents alone.
+pub(super) fn of_agents(durations: Vec<Duration>) -> Vec<Measure> {
+    let Some(samples) = Samples::new(durations) else {
+        return Vec::new();
+    };
+    let count = samples.count();
+    let one = |(percent, target): (u32, Option<f64>)| {
+        Measure::milliseconds(
+            &format!("agent start to Available, hub approves, p{percent} of {count}"),
+            samples.percentile(percent),
+            target.map(Target::Below),
+        )
+    };
+    [
+        (50, Some(targets::AGENT_P50)),
+        (90, None),
+        (99, Some(targets::AGENT_P99)),
+    ]
+    .map(one)
+    .into()
+}
+
 impl<'a> Joins<'a> {
-    async fn prepare(binary: &'a Path, up: &'a Up) -> anyhow::Result<Self> {
+    /// Obtains a token, and starts to watch the inventory. The hub has to accept by itself; see
+    /// [`accept_by_itself`].
+    pub(super) async fn prepare(binary: &'a Path, up: &'a Up) -> anyhow::Result<Self> {
         let kubeconfig = up.admin.kubeconfig(ITS).await?;
         let (hub_url, hub_authority) = server(&kubeconfig)?;
         let accounts: Api<ServiceAccount> = Api::namespaced(up.its.clone(), namespaces::OPERATOR);
@@ -152,7 +165,7 @@ impl<'a> Joins<'a> {
     }
 
     /// Starts an agent in a WEC that has everything an agent finds there, and takes the time.
-    async fn by_agent(&mut self, name: &str) -> anyhow::Result<Duration> {
+    pub(super) async fn by_agent(&mut self, name: &str) -> anyhow::Result<Duration> {
         let kubeconfig = self.space(name).await?;
         self.furnish(name).await?;
         let port = free_port()?.to_string();
@@ -212,30 +225,43 @@ impl<'a> Joins<'a> {
     /// Puts into a WEC what `clusteradm join` and its operator put there before an agent starts.
     async fn furnish(&self, name: &str) -> anyhow::Result<()> {
         let wec = client(self.up, name).await?;
+        define(&wec, name).await?;
+        for object in [namespace(namespaces::AGENT), self.bootstrap_secret()?] {
+            apply::ensure(&wec, MANAGER, &object).await?;
+        }
+        Ok(())
+    }
+
+    /// The Secret with which a new agent presents itself.
+    pub(super) fn bootstrap_secret(&self) -> anyhow::Result<Value> {
         let kubeconfig = bootstrap_kubeconfig(&BootstrapAccess {
             server: &self.hub_url,
             certificate_authority: Some(&self.hub_authority),
             token: &self.token,
             proxy_url: None,
         })?;
-        let definitions = crds::managed();
-        let namespace = json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": namespaces::AGENT},
-        });
-        let others = [namespace, bootstrap_secret(&kubeconfig)];
-        for object in definitions.iter().chain(&others) {
-            apply::ensure(&wec, MANAGER, object).await?;
-        }
-        let api: Api<CustomResourceDefinition> = Api::all(wec);
-        let what = format!("the definitions in {name} to be established");
-        poll(&what, JOIN_TIMEOUT, async || {
-            let found = api.list(&Default::default()).await?;
-            Ok(found.iter().filter(|found| is_established(found)).count() >= definitions.len())
-        })
-        .await
+        Ok(bootstrap_secret(&kubeconfig))
     }
+}
+
+/// A Namespace.
+pub(super) fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+/// Puts the definitions that an agent needs into a WEC, and waits until they are served.
+pub(super) async fn define(wec: &Client, name: &str) -> anyhow::Result<()> {
+    let definitions = crds::managed();
+    for object in &definitions {
+        apply::ensure(wec, MANAGER, object).await?;
+    }
+    let api: Api<CustomResourceDefinition> = Api::all(wec.clone());
+    let what = format!("the definitions in {name} to be established");
+    poll(&what, JOIN_TIMEOUT, async || {
+        let found = api.list(&Default::default()).await?;
+        Ok(found.iter().filter(|found| is_established(found)).count() >= definitions.len())
+    })
+    .await
 }
 
 fn is_established(definition: &CustomResourceDefinition) -> bool {
@@ -262,7 +288,7 @@ fn server(kubeconfig: &Kubeconfig) -> anyhow::Result<(String, String)> {
 }
 
 /// Has the hub approve and accept new WECs by itself, and waits until it runs with that.
-async fn accept_by_itself(up: &Up) -> anyhow::Result<()> {
+pub(super) async fn accept_by_itself(up: &Up) -> anyhow::Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(up.its.clone(), namespaces::HUB);
     let found = deployments.list(&Default::default()).await;
     let found = found.context("look for the hub's Deployment")?;
@@ -304,7 +330,7 @@ fn is_rolled_out(deployment: &Deployment) -> bool {
 }
 
 /// Looks until `done` says so; errors are looked at again, and told when the time is over.
-async fn poll(
+pub(super) async fn poll(
     what: &str,
     timeout: Duration,
     done: impl AsyncFn() -> anyhow::Result<bool>,

@@ -6,6 +6,7 @@ use super::report::Measure;
 use super::report::Target;
 use super::report::Unit;
 use anyhow::Context;
+use hyades_api::image::Component;
 use std::path::Path;
 
 /// The word of the command line after which a component's name stands.
@@ -41,6 +42,24 @@ impl Memory {
 pub(super) fn measure(host: u32) -> anyhow::Result<Vec<Measure>> {
     let proc = Path::new("/proc");
     let mut measures = Vec::from(measures_of(proc, host, "host, idle", HOST_MEGABYTES)?);
+    for (name, id) in components(proc, host)? {
+        measures.extend(measures_of(proc, id, &name, COMPONENT_MEGABYTES)?);
+    }
+    Ok(measures)
+}
+
+/// What the host and its hub occupy that belongs to no file, in bytes: what WECs cost.
+pub(super) fn of_hub(host: u32) -> anyhow::Result<u64> {
+    let proc = Path::new("/proc");
+    let hub = components(proc, host)?
+        .into_iter()
+        .find(|(name, _)| name == Component::Hub.as_str());
+    let (_, hub) = hub.context("the host runs no hub")?;
+    Ok(read(proc, host, "the host")?.anonymous_bytes + read(proc, hub, "the hub")?.anonymous_bytes)
+}
+
+/// The components that run as a host's pods, with their process ids, in order of their names.
+fn components(proc: &Path, host: u32) -> anyhow::Result<Vec<(String, u32)>> {
     let mut components = Vec::new();
     for entry in std::fs::read_dir(proc).context("list the processes in /proc")? {
         let name = entry.context("list the processes in /proc")?.file_name();
@@ -59,10 +78,15 @@ pub(super) fn measure(host: u32) -> anyhow::Result<Vec<Measure>> {
         }
     }
     components.sort();
-    for (name, id) in components {
-        measures.extend(measures_of(proc, id, &name, COMPONENT_MEGABYTES)?);
-    }
-    Ok(measures)
+    Ok(components)
+}
+
+fn read(proc: &Path, id: u32, name: &str) -> anyhow::Result<Memory> {
+    let path = proc.join(id.to_string()).join("status");
+    let status = std::fs::read_to_string(&path)
+        .with_context(|| format!("read the memory of {name} in {}", path.display()))?;
+    Memory::parse(&status)
+        .with_context(|| format!("{} does not tell the memory of {name}", path.display()))
 }
 
 fn measures_of(
@@ -71,11 +95,7 @@ fn measures_of(
     name: &str,
     megabytes_max: f64,
 ) -> anyhow::Result<[Measure; 2]> {
-    let path = proc.join(id.to_string()).join("status");
-    let status = std::fs::read_to_string(&path)
-        .with_context(|| format!("read the memory of {name} in {}", path.display()))?;
-    let memory = Memory::parse(&status)
-        .with_context(|| format!("{} does not tell the memory of {name}", path.display()))?;
+    let memory = read(proc, id, name)?;
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     Ok([
         Measure {

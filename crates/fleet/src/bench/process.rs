@@ -165,6 +165,19 @@ impl HostProcess {
         })
     }
 
+    /// Starts a host with `hyades serve` where this one was stopped: on its data folder and its
+    /// port, since its agents know no other.
+    pub(super) fn resume(&self, binary: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let path = self.data_folder.to_string_lossy();
+        let port = self.port.to_string();
+        let arguments = ["serve", "--data-dir", &path, "--port", &port];
+        Ok(Self {
+            process: Process::start(binary, folder, "resumed", &arguments, &[])?,
+            data_folder: self.data_folder.clone(),
+            port: self.port,
+        })
+    }
+
     /// The data folder.
     pub(super) fn data_folder(&self) -> &Path {
         &self.data_folder

@@ -17,8 +17,12 @@ pub enum Unit {
     Seconds,
     /// Millions of bytes.
     Megabytes,
+    /// Thousands of bytes.
+    Kilobytes,
     /// Per second.
     PerSecond,
+    /// Things.
+    Count,
 }
 
 impl fmt::Display for Unit {
@@ -27,7 +31,9 @@ impl fmt::Display for Unit {
             Self::Milliseconds => "ms",
             Self::Seconds => "s",
             Self::Megabytes => "MB",
+            Self::Kilobytes => "kB",
             Self::PerSecond => "/s",
+            Self::Count => "",
         })
     }
 }

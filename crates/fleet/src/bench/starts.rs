@@ -139,7 +139,8 @@ async fn available(data_folder: &Path) -> anyhow::Result<(AdminClient, Client, I
     Ok((admin, its, last))
 }
 
-async fn its(data_folder: &Path) -> anyhow::Result<(AdminClient, Client)> {
+/// The ITS of a host that serves one that is a hub.
+pub(super) async fn its(data_folder: &Path) -> anyhow::Result<(AdminClient, Client)> {
     let admin = AdminClient::connect(data_folder).await?;
     let kubeconfig = admin.kubeconfig(ITS).await?.to_yaml()?;
     let its = client::from_kubeconfig(&kubeconfig, ITS, "hyades-bench").await?;
