@@ -116,6 +116,10 @@ pub mod annotations {
     pub const PINNED_AGENT: &str = "hyades.io/pinned-agent";
     /// On a mailbox namespace: SHA-256 of the public key in the request that pinned the name.
     pub const PINNED_KEY: &str = "hyades.io/pinned-key-sha256";
+    /// On a ClusterRole: how lists and watches must be selected that it grants, as
+    /// `RESOURCE.GROUP:LABEL=VALUE` entries separated by commas, `*` for any one value. Spaces keep
+    /// to it; other API servers grant what the rules say.
+    pub const COLLECTIONS_SELECTED_BY: &str = "hyades.io/collections-selected-by";
     /// On a mailbox namespace: whom its rights go to while no agent is pinned; see
     /// [`RIGHTS_TO_PINNED_AGENT`] and [`RIGHTS_TO_GROUP`].
     pub const RIGHTS_GO_TO: &str = "hyades.io/rights-go-to";

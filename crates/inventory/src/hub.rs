@@ -50,6 +50,7 @@ mod rules;
 mod sets;
 mod taints;
 
+pub(crate) use rights::own_requests;
 pub use rules::rules;
 
 use crate::hub::joining::Invitation;

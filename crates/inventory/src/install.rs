@@ -15,6 +15,7 @@ use hyades_api::features::Family;
 use hyades_api::features::FeatureGates;
 use hyades_api::image::Component;
 use hyades_api::names;
+use hyades_api::names::annotations;
 use hyades_api::names::apps;
 use hyades_api::names::labels;
 use hyades_api::names::namespaces;
@@ -169,7 +170,16 @@ fn bootstrap_rules() -> Vec<Value> {
 
 fn bootstrap_objects(bootstrap: &Bootstrap) -> Vec<Value> {
     let role = names::BOOTSTRAP_CLUSTER_ROLE;
-    let mut objects = vec![manifests::cluster_role(role, bootstrap_rules())];
+    let mut bootstrap_role = manifests::cluster_role(role, bootstrap_rules());
+    // Many share these credentials: each looks up its own WEC, and nobody reads the inventory.
+    bootstrap_role["metadata"]["annotations"] = json!({
+        annotations::COLLECTIONS_SELECTED_BY: format!(
+            "{},managedclusters.{}:metadata.name=*",
+            hub::own_requests("*"),
+            names::CLUSTER_GROUP
+        ),
+    });
+    let mut objects = vec![bootstrap_role];
     match bootstrap {
         Bootstrap::ServiceAccount => {
             let account = names::BOOTSTRAP_SERVICE_ACCOUNT;

@@ -4,6 +4,7 @@
 //! trait keeps the two rooms of this crate apart and lets tests judge requests by a rule of their own.
 
 use http::HeaderMap;
+use hyades_schema::selector::Selector;
 use serde_json::Value;
 
 use crate::identity::Attributes;
@@ -67,6 +68,18 @@ pub trait Guard: Send + Sync + 'static {
     /// # Errors
     /// 403 in the API server's words.
     fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Result<(), Status>;
+
+    /// Whether the user may do this to what these labels select: a right to a collection may be one
+    /// to a part of it.
+    ///
+    /// # Errors
+    /// 403 in the API server's words.
+    fn authorize_selected(
+        &self,
+        user: &UserInfo,
+        attributes: &Attributes,
+        labels: &Selector,
+    ) -> Result<(), Status>;
 
     /// A number that is another one whenever what somebody may do may have changed: as long as it
     /// stands, an answer of [`Guard::authorize`] does, too.

@@ -22,6 +22,7 @@ use http_body_util::BodyExt;
 use http_body_util::Full;
 use http_body_util::StreamBody;
 use http_body_util::combinators::UnsyncBoxBody;
+use hyades_schema::selector::Selector;
 
 use crate::body;
 use crate::core::Core;
@@ -191,7 +192,11 @@ where
                 return Err(Status::method_not_allowed());
             };
             let attributes = target.attributes(verb, &call.head.query);
-            call.core.authorize(&call.user, &attributes)?;
+            // What cannot be read selects everything here, and is refused later.
+            let labels = call.head.query.first("labelSelector").unwrap_or_default();
+            let labels = Selector::parse(labels).unwrap_or_default();
+            let guard = &call.core.guard;
+            guard.authorize_selected(&call.user, &attributes, &labels)?;
             call.asked = Some(attributes);
             // Nobody's bytes are read before he is known to be allowed.
             let bytes = body::read(body).await?;

@@ -7,6 +7,7 @@ use crate::manifests::rule;
 use hyades_api::identity;
 use hyades_api::identity::ClusterName;
 use hyades_api::names;
+use hyades_api::names::annotations;
 use hyades_api::names::finalizers;
 use hyades_api::names::labels;
 use serde_json::Value;
@@ -73,8 +74,23 @@ pub(super) fn cluster_scoped(
         "roleRef": role_reference(&name),
         "subjects": grant.holder.subjects(cluster),
     });
-    [manifests::cluster_role(&name, rules), binding]
-        .map(|object| labelled(object, cluster.as_str(), extra_labels))
+    let mut role = manifests::cluster_role(&name, rules);
+    if grant.extent == Extent::Full {
+        role["metadata"]["annotations"] =
+            json!({annotations::COLLECTIONS_SELECTED_BY: own_requests(cluster.as_str())});
+    }
+    [role, binding].map(|object| labelled(object, cluster.as_str(), extra_labels))
+}
+
+/// The selector of the requests of one WEC. Upstream's agents list requests by it and need the right
+/// to the list; spaces grant them no more of it.
+pub(crate) fn own_requests(cluster: &str) -> String {
+    format!(
+        "{}.{}:{}={cluster}",
+        REQUESTS.1[0],
+        REQUESTS.0,
+        labels::CLUSTER_NAME
+    )
 }
 
 /// The half in the mailbox: the role bindings for registration and for works.

@@ -141,6 +141,16 @@ impl Selector {
         !self.nothing && self.requirements.is_empty()
     }
 
+    /// The one value that a label must have for its object to be selected, if there is one.
+    pub fn required_value(&self, key: &str) -> Option<&str> {
+        let only = self.requirements.iter().find(|requirement| {
+            requirement.key == key
+                && requirement.operator == Operator::In
+                && requirement.values.len() == 1
+        });
+        only?.values.first().map(String::as_str)
+    }
+
     /// Whether an object with these labels (`metadata.labels`, if any) is selected.
     pub fn matches(&self, labels: Option<&Map<String, Value>>) -> bool {
         self.matches_with(|key| labels?.get(key)?.as_str())

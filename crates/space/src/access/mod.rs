@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use hyades_pki::Authority;
 use hyades_pki::ServiceAccountKey;
+use hyades_schema::selector::Selector;
 use hyades_store::Store;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -98,7 +99,17 @@ impl Access {
     }
 
     fn judge(&self, user: &UserInfo, asked: &Attributes) -> Result<(), Status> {
-        let Decision::Denied { reason } = self.authoriser.decide(user, asked) else {
+        self.judge_selected(user, asked, None)
+    }
+
+    fn judge_selected(
+        &self,
+        user: &UserInfo,
+        asked: &Attributes,
+        labels: Option<&Selector>,
+    ) -> Result<(), Status> {
+        let decision = self.authoriser.decide_selected(user, asked, labels);
+        let Decision::Denied { reason } = decision else {
             return Ok(());
         };
         let why = refusal_text(user, asked, &reason);
@@ -156,6 +167,15 @@ impl Guard for Access {
 
     fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Result<(), Status> {
         self.judge(user, attributes)
+    }
+
+    fn authorize_selected(
+        &self,
+        user: &UserInfo,
+        attributes: &Attributes,
+        labels: &Selector,
+    ) -> Result<(), Status> {
+        self.judge_selected(user, attributes, Some(labels))
     }
 
     fn rights_version(&self) -> u64 {

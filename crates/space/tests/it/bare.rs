@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
 use http_body_util::Full;
+use hyades_schema::selector::Selector;
 use hyades_space::Space;
 use hyades_space::SpaceService;
 use hyades_space::guard::Credentials;
@@ -29,6 +30,15 @@ impl Guard for Open {
 
     fn authorize(&self, _: &UserInfo, _: &Attributes) -> Result<(), Status> {
         Ok(())
+    }
+
+    fn authorize_selected(
+        &self,
+        user: &UserInfo,
+        attributes: &Attributes,
+        _: &Selector,
+    ) -> Result<(), Status> {
+        self.authorize(user, attributes)
     }
 
     fn rights_version(&self) -> u64 {

@@ -8,6 +8,7 @@ use super::trials::allowed;
 use super::trials::discover;
 use crate::upstream::Its;
 use crate::upstream::agent;
+use crate::upstream::agent::INVENTORY;
 use crate::upstream::agent::REQUESTS;
 use crate::upstream::agent::inventory_object;
 use crate::upstream::agent::only_inventory_object;
@@ -67,6 +68,17 @@ fn a_stolen_agent_key_opens_nothing_after_deregistration() {
 #[test]
 fn a_bootstrap_token_accepts_nobody() {
     let its = Its::start();
+    let accepted = json!({
+        "apiVersion": "cluster.open-cluster-management.io/v1",
+        "kind": "ManagedCluster",
+        "metadata": {"name": "cluster1"},
+        "spec": {"hubAcceptsClient": true},
+    });
+    let message = its.bootstrap.create(INVENTORY, &accepted).refused(403);
+    assert!(
+        message.contains("cannot update the HubAcceptsClient field"),
+        "{message}"
+    );
     agent::announce(&its.bootstrap, "cluster1");
     let path = inventory_object("cluster1");
     let patch = json!({"spec": {"hubAcceptsClient": true}});

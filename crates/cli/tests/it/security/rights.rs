@@ -6,7 +6,9 @@ use super::trials::Place;
 use super::trials::allowed;
 use super::trials::discover;
 use crate::upstream::Its;
+use crate::upstream::agent::REQUESTS;
 use crate::upstream::agent::only_inventory_object;
+use crate::upstream::agent::requests_of;
 
 /// Own and foreign places, of which one has a name that begins with the other's.
 const PLACES: [Place; 8] = [
@@ -49,13 +51,13 @@ fn an_agent_may_do_exactly_this_and_nothing_in_any_other_mailbox() {
         namespace cluster1: managedclusteraddons.addon.open-cluster-management.io/status patch,update
         namespace cluster1: manifestworks.work.open-cluster-management.io get,list,patch,update,watch
         namespace cluster1: manifestworks.work.open-cluster-management.io/status patch,update
-        cluster-scoped cluster1: certificatesigningrequests.certificates.k8s.io create,get,list,watch
+        cluster-scoped cluster1: certificatesigningrequests.certificates.k8s.io create,get
         cluster-scoped cluster1: managedclusters.cluster.open-cluster-management.io get,update
         cluster-scoped cluster1: managedclusters.cluster.open-cluster-management.io/status patch,update
         cluster-scoped cluster1: selfsubjectaccessreviews.authorization.k8s.io create
         cluster-scoped cluster1: selfsubjectreviews.authentication.k8s.io create
         cluster-scoped cluster1: selfsubjectrulesreviews.authorization.k8s.io create
-        cluster-scoped cluster10: certificatesigningrequests.certificates.k8s.io create,get,list,watch
+        cluster-scoped cluster10: certificatesigningrequests.certificates.k8s.io create,get
         cluster-scoped cluster10: selfsubjectaccessreviews.authorization.k8s.io create
         cluster-scoped cluster10: selfsubjectreviews.authentication.k8s.io create
         cluster-scoped cluster10: selfsubjectrulesreviews.authorization.k8s.io create
@@ -66,6 +68,18 @@ fn an_agent_may_do_exactly_this_and_nothing_in_any_other_mailbox() {
         let refused = agent.caller.try_watch(&only_inventory_object(other));
         assert_eq!(refused.err(), Some(403), "{other}");
     }
+    // So are those of requests, by its label.
+    agent.caller.watch(&requests_of("cluster1"));
+    for path in [
+        requests_of("cluster10"),
+        format!("{}&watch=true", requests_of("cluster10")),
+        REQUESTS.to_owned(),
+        format!("{REQUESTS}?watch=true"),
+    ] {
+        let message = agent.caller.get(&path).refused(403);
+        let label = "open-cluster-management.io/cluster-name=cluster1";
+        assert!(message.contains(label), "{message}");
+    }
 }
 
 #[test]
@@ -74,17 +88,18 @@ fn bootstrap_credentials_may_announce_and_ask_and_nothing_else() {
     its.register("cluster1", "a");
     let resources = discover(&its.admin);
     expect![[r#"
-        cluster-scoped cluster1: certificatesigningrequests.certificates.k8s.io create,get,list,watch
-        cluster-scoped cluster1: managedclusters.cluster.open-cluster-management.io create,get,list,watch
+        cluster-scoped cluster1: certificatesigningrequests.certificates.k8s.io create,get
+        cluster-scoped cluster1: managedclusters.cluster.open-cluster-management.io create,get
         cluster-scoped cluster1: selfsubjectaccessreviews.authorization.k8s.io create
         cluster-scoped cluster1: selfsubjectreviews.authentication.k8s.io create
         cluster-scoped cluster1: selfsubjectrulesreviews.authorization.k8s.io create
-        cluster-scoped cluster10: certificatesigningrequests.certificates.k8s.io create,get,list,watch
-        cluster-scoped cluster10: managedclusters.cluster.open-cluster-management.io create,get,list,watch
+        cluster-scoped cluster10: certificatesigningrequests.certificates.k8s.io create,get
+        cluster-scoped cluster10: managedclusters.cluster.open-cluster-management.io create,get
         cluster-scoped cluster10: selfsubjectaccessreviews.authorization.k8s.io create
         cluster-scoped cluster10: selfsubjectreviews.authentication.k8s.io create
         cluster-scoped cluster10: selfsubjectrulesreviews.authorization.k8s.io create
-    "#]].assert_eq(&allowed(&its.bootstrap, &resources, &PLACES));
+    "#]]
+    .assert_eq(&allowed(&its.bootstrap, &resources, &PLACES));
     let in_kube = |place: &str, name: &str| format!("/api/v1/namespaces/kube-{place}/{name}");
     let public = ["configmaps/cluster-info", "configmaps/kube-root-ca.crt"];
     for name in public {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::narrowing::Narrowing;
 use super::rule::PolicyRule;
 use crate::access::authn::service_account_user_name;
 use crate::identity::UserInfo;
@@ -277,6 +278,8 @@ impl<'a> Stored<'a> {
 #[derive(Debug, Default)]
 pub struct Index {
     cluster_roles: HashMap<String, Rules>,
+    /// Of the ClusterRoles that grant some collections in part only.
+    narrowings: HashMap<String, Narrowing>,
     roles: HashMap<String, HashMap<String, Rules>>,
     cluster_bindings: Bindings,
     bindings: HashMap<String, Bindings>,
@@ -294,9 +297,14 @@ impl Index {
                     name.to_owned(),
                     PolicyRule::list_from_json(&role["rules"]).into(),
                 );
+                match Narrowing::of_role(role) {
+                    Some(narrowing) => self.narrowings.insert(name.to_owned(), narrowing),
+                    None => self.narrowings.remove(name),
+                };
             }
             (Stored::ClusterRole(name), None) => {
                 self.cluster_roles.remove(name);
+                self.narrowings.remove(name);
             }
             (Stored::Role(namespace, name), Some(role)) => {
                 self.roles.entry(namespace.to_owned()).or_default().insert(
@@ -336,6 +344,14 @@ impl Index {
         match role.kind {
             RoleKind::ClusterRole => self.cluster_roles.get(&role.name),
             RoleKind::Role => self.roles.get(namespace)?.get(&role.name),
+        }
+    }
+
+    /// How the collections that a role grants must be selected.
+    pub fn narrowing(&self, role: &RoleRef) -> Option<&Narrowing> {
+        match role.kind {
+            RoleKind::ClusterRole => self.narrowings.get(&role.name),
+            RoleKind::Role => None,
         }
     }
 

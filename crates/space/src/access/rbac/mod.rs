@@ -12,6 +12,7 @@
 pub mod aggregation;
 pub mod escalation;
 pub mod index;
+pub mod narrowing;
 pub mod rule;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::sync::RwLockReadGuard;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use hyades_schema::selector::Selector;
 use hyades_store::Store;
 use serde_json::Value;
 
@@ -113,12 +115,22 @@ impl Authoriser {
 
     /// Whether the user may do what is asked.
     pub fn decide(&self, user: &UserInfo, asked: &Attributes) -> Decision {
+        self.decide_selected(user, asked, None)
+    }
+
+    /// Whether the user may do what is asked to what these labels select.
+    pub fn decide_selected(
+        &self,
+        user: &UserInfo,
+        asked: &Attributes,
+        labels: Option<&Selector>,
+    ) -> Decision {
         if user.groups.iter().any(|group| group == PRIVILEGED_GROUP) {
             return Decision::Allowed {
                 reason: String::new(),
             };
         }
-        decide(&self.index(), user, asked)
+        decide(&self.index(), user, asked, labels)
     }
 
     /// Everything the user may do in a namespace; cluster-wide rules only when it is empty.
@@ -135,28 +147,40 @@ impl Authoriser {
     }
 }
 
-fn decide(index: &Index, user: &UserInfo, asked: &Attributes) -> Decision {
+fn decide(
+    index: &Index,
+    user: &UserInfo,
+    asked: &Attributes,
+    labels: Option<&Selector>,
+) -> Decision {
     let namespace = match asked {
         Attributes::Resource { namespace, .. } => namespace.as_str(),
         Attributes::Path { .. } => "",
     };
-    let mut absent = Vec::new();
+    let mut lacking = Vec::new();
     for binding in index.bindings_of(user, namespace) {
         match index.rules(&binding.role, namespace) {
             Some(rules) if rules.iter().any(|rule| rule.allows(asked)) => {
-                return Decision::Allowed {
-                    reason: format!("RBAC: allowed by {}", binding.describe_for(user)),
-                };
+                let narrowing = labels.and(index.narrowing(&binding.role));
+                let refusal = narrowing.zip(labels);
+                match refusal.and_then(|(narrowing, labels)| narrowing.refuses(asked, labels)) {
+                    Some(why) => lacking.push(why),
+                    None => {
+                        return Decision::Allowed {
+                            reason: format!("RBAC: allowed by {}", binding.describe_for(user)),
+                        };
+                    }
+                }
             }
             Some(_) => {}
-            None => absent.push(binding.role.not_found_text()),
+            None => lacking.push(binding.role.not_found_text()),
         }
     }
     Decision::Denied {
-        reason: if absent.is_empty() {
+        reason: if lacking.is_empty() {
             String::new()
         } else {
-            format!("RBAC: {}", joined_errors(&absent))
+            format!("RBAC: {}", joined_errors(&lacking))
         },
     }
 }
