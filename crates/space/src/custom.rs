@@ -8,6 +8,7 @@ use hyades_schema::crd::CompiledVersion;
 use hyades_schema::validate;
 use serde_json::Value;
 
+use crate::conversion::Webhook;
 use crate::names;
 use crate::names::Gvr;
 use crate::object;
@@ -36,6 +37,8 @@ pub struct CustomVersion {
     pub versions: usize,
     /// The apiVersion in which objects are stored.
     pub stored_api_version: String,
+    /// Who converts between this version and the stored one, when they differ in more than name.
+    pub(crate) webhook: Option<Arc<Webhook>>,
     /// The version itself: columns, selectable fields, scale, schema.
     pub compiled: CompiledVersion,
     /// The columns of its tables.
@@ -86,6 +89,7 @@ fn compile(definition: &Value) -> Option<CustomDefinition> {
         }
     };
     let stored_api_version = names::api_version(&compiled.group, &compiled.storage().name);
+    let webhook = Webhook::of(definition);
     let resources = compiled
         .versions
         .iter()
@@ -94,6 +98,7 @@ fn compile(definition: &Value) -> Option<CustomDefinition> {
             let custom = CustomVersion {
                 versions: compiled.versions.len(),
                 stored_api_version: stored_api_version.clone(),
+                webhook: webhook.clone().filter(|_| !version.storage),
                 compiled: version.clone(),
                 columns: columns(&name, version),
             };

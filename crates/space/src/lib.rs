@@ -18,6 +18,7 @@ mod admission;
 mod body;
 mod cache;
 pub mod controllers;
+mod conversion;
 mod core;
 mod custom;
 mod delete;

@@ -7,6 +7,7 @@ use http::header;
 use serde_json::Value;
 
 use crate::body;
+use crate::conversion;
 use crate::core::Actor;
 use crate::core::Place;
 use crate::core::Written;
@@ -114,9 +115,9 @@ fn place(resource: Arc<Resource>, target: &Target, verb: Verb) -> Result<Place, 
 /// Verbs on objects and collections themselves.
 async fn whole(call: &Call, place: &Place, verb: Verb, bytes: &[u8]) -> Result<Answer, Status> {
     match verb {
-        Verb::Get => get(call, place),
-        Verb::List => list_objects(call, place),
-        Verb::Watch => watch_objects(call, place),
+        Verb::Get => get(call, place).await,
+        Verb::List => list_objects(call, place).await,
+        Verb::Watch => watch_objects(call, place).await,
         Verb::Create => create(call, place, bytes).await,
         Verb::Update => update(call, place, bytes).await,
         Verb::Patch => patch_object(call, place, bytes).await,
@@ -140,7 +141,7 @@ fn answer(call: &Call, representation: Representation, code: u16, bytes: Bytes) 
 }
 
 /// Answers with one object, for reads and writes alike.
-pub(crate) fn answer_object(
+pub(crate) async fn answer_object(
     call: &Call,
     place: &Place,
     code: u16,
@@ -148,7 +149,8 @@ pub(crate) fn answer_object(
 ) -> Result<Answer, Status> {
     let representation = representation(call, place)?;
     let include = IncludeObject::parse(&call.head.query);
-    let bytes = encode::object(representation, &place.resource, stored, include)?;
+    let stored = conversion::shown(&place.resource, stored).await?;
+    let bytes = encode::object(representation, &place.resource, &stored, include)?;
     Ok(answer(call, representation, code, bytes))
 }
 
@@ -159,27 +161,28 @@ pub(crate) fn answer_value(call: &Call, code: u16, value: &Value) -> Result<Answ
     Ok(answer(call, representation, code, bytes))
 }
 
-pub(crate) fn get(call: &Call, place: &Place) -> Result<Answer, Status> {
+pub(crate) async fn get(call: &Call, place: &Place) -> Result<Answer, Status> {
     let entry = call
         .core
         .entry(&place.resource, &place.namespace, &place.name)?;
-    answer_object(call, place, 200, &entry.value)
+    answer_object(call, place, 200, &entry.value).await
 }
 
-fn list_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
+async fn list_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
     let query = &call.head.query;
     let representation = representation(call, place)?;
     let options = ListOptions::parse(place, query, call.core.store.revision())?;
-    let listing = list::list(&call.core, place, &options)?;
+    let mut listing = list::list(&call.core, place, &options)?;
+    listing.entries = conversion::entries(&place.resource, listing.entries).await?;
     let include = IncludeObject::parse(query);
     let bytes = encode::list(representation, &place.resource, &listing, include)?;
     Ok(answer(call, representation, 200, bytes))
 }
 
-fn watch_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
+async fn watch_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
     let representation = representation(call, place)?;
     let reader = Reader::new(call.user.clone(), call.asked.clone());
-    let watcher = match watch::open(&call.core, place, &call.head.query, representation, reader) {
+    let watcher = match watch::open(&call.core, place, &call.head.query, representation, reader).await {
         Ok(watcher) => watcher,
         // A watch that starts too far back is told inside the stream, as upstream's clients expect.
         Err(status) if status.code == 410 => {
@@ -243,14 +246,14 @@ fn decode(call: &Call, place: &Place, actor: &Actor, bytes: &[u8]) -> Result<Val
     Ok(decoded.value)
 }
 
-fn answer_written(
+async fn answer_written(
     call: &Call,
     place: &Place,
     actor: &Actor,
     written: &Written,
 ) -> Result<Answer, Status> {
     let code = if written.created { 201 } else { 200 };
-    let answer = answer_object(call, place, code, &written.bytes)?;
+    let answer = answer_object(call, place, code, &written.bytes).await?;
     Ok(answer.with_warnings(actor.take_warnings()))
 }
 
@@ -263,7 +266,7 @@ async fn create(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answer, Stat
         ..place.clone()
     };
     let written = write::create(&call.core, &actor, &place, object).await?;
-    answer_written(call, &place, &actor, &written)
+    answer_written(call, &place, &actor, &written).await
 }
 
 pub(crate) async fn update(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answer, Status> {
@@ -271,7 +274,7 @@ pub(crate) async fn update(call: &Call, place: &Place, bytes: &[u8]) -> Result<A
     let actor = actor(call, "UpdateOptions")?;
     let object = decode(call, place, &actor, bytes)?;
     let written = write::replace(&call.core, &actor, place, object).await?;
-    answer_written(call, place, &actor, &written)
+    answer_written(call, place, &actor, &written).await
 }
 
 /// Decodes a patch of any of the content types.
@@ -304,7 +307,7 @@ pub(crate) async fn patch_object(
     let actor = actor(call, "PatchOptions")?;
     let actor = actor.applying(matches!(patch, Patch::Apply(_)));
     let written = patch::patch(&call.core, &actor, place, patch).await?;
-    answer_written(call, place, &actor, &written)
+    answer_written(call, place, &actor, &written).await
 }
 
 /// Reads delete options from a body, which may be empty.
@@ -332,7 +335,7 @@ async fn delete_object(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answe
     let actor = deleter(call, &options);
     let deletion = delete::delete(&call.core, &actor, place, &options).await?;
     let answer = match deletion {
-        Deletion::Waiting(bytes) => answer_object(call, place, 200, &bytes)?,
+        Deletion::Waiting(bytes) => answer_object(call, place, 200, &bytes).await?,
         Deletion::Done { uid } => {
             let status = status::deleted(place.resource.qualified(), &place.name, &uid);
             answer_value(call, 200, &status)?
@@ -347,7 +350,8 @@ async fn delete_objects(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answ
     let query = &call.head.query;
     let selected = ListOptions::parse(place, query, call.core.store.revision())?;
     let actor = deleter(call, &options);
-    let listing = delete::delete_collection(&call.core, &actor, place, &selected, &options).await?;
+    let mut listing = delete::delete_collection(&call.core, &actor, place, &selected, &options).await?;
+    listing.entries = conversion::entries(&place.resource, listing.entries).await?;
     let include = IncludeObject::parse(query);
     let bytes = encode::list(representation, &place.resource, &listing, include)?;
     Ok(answer(call, representation, 200, bytes))

@@ -23,6 +23,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::cache::EncodingKey;
+use crate::conversion;
 use crate::core::Core;
 use crate::core::Place;
 use crate::core::store_failed;
@@ -153,7 +154,7 @@ fn start(query: &Query) -> Result<Start, Status> {
 }
 
 /// Opens a watch.
-pub(crate) fn open(
+pub(crate) async fn open(
     core: &Arc<Core>,
     place: &Place,
     query: &Query,
@@ -180,7 +181,8 @@ pub(crate) fn open(
             let options = ListOptions::present(selection.clone());
             let listing = list::list(core, place, &options)?;
             let end = announced.then_some(listing.revision);
-            (listing.entries, listing.revision, end)
+            let entries = conversion::entries(&place.resource, listing.entries).await?;
+            (entries, listing.revision, end)
         }
     };
     let events = core.store.watch(&scope, from).map_err(store_failed)?;
@@ -279,7 +281,7 @@ impl Watcher {
                     if !self.reader.may_read(&core) {
                         return None;
                     }
-                    let bytes = self.live(event);
+                    let bytes = self.live_shown(event).await;
                     if !bytes.is_empty() {
                         return Some(bytes);
                     }
@@ -326,6 +328,22 @@ impl Watcher {
             bytes.extend_from_slice(&frame.unwrap_or_default());
         }
         (!bytes.is_empty()).then(|| bytes.freeze())
+    }
+
+    /// Encodes an event after conversion, if its resource needs one: one at a time then.
+    async fn live_shown(&mut self, event: Result<Arc<Event>, hyades_store::Error>) -> Bytes {
+        let (true, Ok(event)) = (conversion::is_remote(&self.place.resource), &event) else {
+            return self.live(event);
+        };
+        match conversion::event(&self.place.resource, Arc::clone(event)).await {
+            Ok(event) => self.event(&event).unwrap_or_default(),
+            Err(status) => {
+                // Skipping the event would leave the client with a wrong picture for good.
+                self.ended = true;
+                let encoding = self.representation.encoding;
+                encode::watch_frame(encoding, "ERROR", &status.to_value()).unwrap_or_default()
+            }
+        }
     }
 
     /// Encodes an event, and whatever else is ready.

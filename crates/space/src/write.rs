@@ -18,6 +18,7 @@ use rand::RngExt;
 use serde_json::Value;
 
 use crate::admission;
+use crate::conversion;
 use crate::core::Actor;
 use crate::core::Core;
 use crate::core::Place;
@@ -137,7 +138,7 @@ async fn create_named(
     validate(place, &object, None)?;
     admission::guard(core, actor, place, Operation::Create, None, Some(&object))?;
 
-    let stored = strategy::to_stored(&place.resource, object);
+    let stored = conversion::to_stored(&place.resource, object).await?;
     if actor.options.dry_run {
         return create_dry(core, place, &stored);
     }
@@ -273,7 +274,8 @@ pub(crate) async fn update(
 ) -> Result<Written, Status> {
     for _ in 0..ATTEMPTS_MAX {
         let entry = core.entry(&place.resource, &place.namespace, &place.name)?;
-        let current = strategy::to_version(&place.resource, object::decode(&entry.value));
+        let current = object::decode(&entry.value);
+        let current = conversion::to_version(&place.resource, current).await?;
         let new = transform(&current)?;
         match commit(core, actor, place, &entry, &current, new).await? {
             Some(written) => return Ok(written),
@@ -322,7 +324,7 @@ async fn commit(
     if new == *current {
         return Ok(Some(unchanged));
     }
-    let stored = strategy::to_stored(&place.resource, new);
+    let stored = conversion::to_stored(&place.resource, new).await?;
     if actor.options.dry_run {
         return Ok(Some(Written {
             bytes: engines::to_json(&stored),

@@ -49,7 +49,7 @@ pub(crate) async fn serve(
              network or a terminal of their own; use logs instead",
             place.subresource
         ))),
-        (_, Verb::Get) => resources::get(call, place),
+        (_, Verb::Get) => resources::get(call, place).await,
         (_, Verb::Update) => resources::update(call, place, bytes).await,
         (_, Verb::Patch) => resources::patch_object(call, place, bytes).await,
         _ => Err(Status::method_not_allowed()),
