@@ -14,6 +14,7 @@
 //! Not here: anything that serves an API. The agent knows Kubernetes APIs only, and works for a
 //! WEC and a hub of any make.
 
+pub(crate) mod addon;
 pub mod clock;
 pub mod credentials;
 pub(crate) mod deployment;

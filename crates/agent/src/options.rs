@@ -114,6 +114,10 @@ pub struct RegistrationOptions {
     #[arg(long, value_delimiter = ',')]
     pub reserved_cluster_claim_suffixes: Vec<String>,
 
+    /// How add-ons get their credentials for the hub.
+    #[command(flatten)]
+    pub addon: AddOnRegistration,
+
     /// The way to register: csr is the only one.
     #[arg(long, default_value = "csr", value_parser = ["csr"])]
     pub registration_auth: String,
@@ -146,6 +150,26 @@ impl RegistrationOptions {
             (true, names) if names.len() > 1 => Ok(names.to_vec()),
             _ => Err(AgentError::SeveralHubs),
         }
+    }
+}
+
+/// How add-ons get their credentials for the hub.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct AddOnRegistration {
+    /// How add-ons prove who they are to the hub: csr (a certificate) or token (of a service
+    /// account that the hub makes for them).
+    #[arg(long, default_value = "csr", value_parser = ["csr", "token"])]
+    pub addon_kubeclient_registration_auth: String,
+
+    /// Lifetime to ask for in tokens of add-ons, in seconds; at least 600.
+    #[arg(long, default_value_t = 31_536_000, value_parser = clap::value_parser!(i64).range(600..))]
+    pub addon_token_expiration_seconds: i64,
+}
+
+impl AddOnRegistration {
+    /// Whether add-ons present tokens.
+    pub fn is_token(&self) -> bool {
+        self.addon_kubeclient_registration_auth == "token"
     }
 }
 

@@ -297,8 +297,11 @@ part! {
 
 kind! {
     /// Common settings for the agents of add-ons.
+    ///
+    /// The spec is JSON as it was written, because its fingerprint covers all of it; see
+    /// [`AddOnDeploymentConfig::settings`].
     AddOnDeploymentConfig, ADDON_GROUP, "v1alpha1", "addondeploymentconfigs", NamespaceResourceScope,
-    spec: AddOnDeploymentConfigSpec
+    spec: Value
 }
 
 part! {
@@ -376,8 +379,11 @@ part! {
 
 kind! {
     /// An add-on described by templates only.
+    ///
+    /// The spec is JSON as it was written, because its fingerprint covers all of it; see
+    /// [`AddOnTemplate::content`].
     AddOnTemplate, ADDON_GROUP, "v1alpha1", "addontemplates", ClusterResourceScope,
-    spec: AddOnTemplateSpec
+    spec: Value
 }
 
 part! {
@@ -495,6 +501,28 @@ impl ConfigReference {
             group: self.group.clone(),
             resource: self.resource.clone(),
         }
+    }
+}
+
+impl AddOnDeploymentConfig {
+    /// The settings.
+    ///
+    /// # Errors
+    ///
+    /// When the spec is not of their shape, which the API does not let in.
+    pub fn settings(&self) -> Result<AddOnDeploymentConfigSpec, serde_json::Error> {
+        serde::Deserialize::deserialize(&self.spec)
+    }
+}
+
+impl AddOnTemplate {
+    /// What the add-on consists of.
+    ///
+    /// # Errors
+    ///
+    /// When the spec is not of its shape, which the API does not let in.
+    pub fn content(&self) -> Result<AddOnTemplateSpec, serde_json::Error> {
+        serde::Deserialize::deserialize(&self.spec)
     }
 }
 

@@ -53,6 +53,7 @@ mod taints;
 pub(crate) use rights::own_requests;
 pub use rules::rules;
 
+use crate::addon;
 use crate::hub::joining::Invitation;
 use crate::hub::observed::Observed;
 use crate::hub::requests::Owner;
@@ -89,8 +90,9 @@ const PROFILE_WORKERS: usize = 4;
 /// Rules worked on at a time. Rules are few.
 const RULE_WORKERS: usize = 2;
 
-/// What is deleted from a mailbox on deregistration, unless told otherwise; in this order.
-const MAILBOX_RESOURCES: &str = "addon.open-cluster-management.io/v1beta1/managedclusteraddons,\
+/// What is deleted from a mailbox on deregistration, unless told otherwise; in this order. Add-ons
+/// in the version they are stored in, so that deregistration waits for no conversion.
+const MAILBOX_RESOURCES: &str = "addon.open-cluster-management.io/v1alpha1/managedclusteraddons,\
                                  work.open-cluster-management.io/v1/manifestworks";
 
 /// The flags of upstream's hub, as far as they mean something here.
@@ -124,6 +126,10 @@ pub struct Options {
     /// certificate's key; 0 never
     #[arg(long, default_value_t = recovery::WINDOW_SECONDS)]
     pub expired_certificate_window_seconds: u32,
+    /// Port of the conversion webhook for add-ons; without it add-ons are not converted. 0 is any
+    /// port on the loopback
+    #[arg(long)]
+    pub addon_webhook_port: Option<u16>,
 }
 
 impl Default for Options {
@@ -137,6 +143,7 @@ impl Default for Options {
             labels: Vec::new(),
             gc_resource_list: MAILBOX_RESOURCES.split(',').map(str::to_owned).collect(),
             expired_certificate_window_seconds: recovery::WINDOW_SECONDS,
+            addon_webhook_port: None,
         }
     }
 }
@@ -188,7 +195,7 @@ impl Settings {
             return Err(OptionsError::Driver(driver.clone()));
         }
         let stated = options.feature_gates.iter().map(String::as_str);
-        let gates = FeatureGates::parse(&[Family::HubRegistration], stated)?;
+        let gates = FeatureGates::parse(&[Family::HubRegistration, Family::AddOnManager], stated)?;
         if let Some(gate) = unsupported(&gates).first() {
             return Err(OptionsError::Gate(gate));
         }
@@ -354,6 +361,24 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
     let approver = Rc::new(requests::Approver::new(hub.clone()));
     let sets = Rc::new(sets::Reconciler::new(hub.clone(), queues.sets.clone()));
     let rules = Rc::new(joining::Reconciler::new(hub.clone()));
+    let with_addons = hub.settings.gates.enabled(features::ADDON_MANAGEMENT);
+    let addons = async {
+        if !with_addons {
+            return;
+        }
+        let owners = hub.clone();
+        let shared = addon::Shared {
+            clusters: hub.observed.clusters.store(),
+            changed: queues.addons.clone(),
+            agent_of: Box::new(move |cluster| owners.owner_of(cluster).map(|owner| owner.agent)),
+        };
+        let converting = async {
+            if let Some(port) = options.addon_webhook_port {
+                addon::webhook::run(&context, port).await;
+            }
+        };
+        tokio::join!(addon::run(&context, shared), converting);
+    };
     // Nothing may change after the start, and yet everything is to be looked at once.
     queues.clusters.add(String::new());
     queues.sets.add(String::new());
@@ -361,6 +386,7 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
     tokio::join!(
         keep_profiles(hub.clone(), &context),
         placement::run(shared, queues.placements.clone(), &context),
+        addons,
         recovery::prepare(&hub.client, window_seconds, &context.shutdown),
         controller::work(
             "ManagedCluster",

@@ -14,6 +14,7 @@
 //! verbs `escalate` or `bind`: the hub itself holds every right it hands out, and the operator
 //! holds every right of the hub, so an API server lets them grant these and nothing more.
 
+mod addon;
 pub mod hub;
 pub mod install;
 mod manifests;

@@ -192,12 +192,34 @@ impl Authority {
         request: &CertificateRequest,
         options: &SignOptions,
     ) -> Result<Certificate, Error> {
+        self.sign(request, options, Vec::new())
+    }
+
+    /// As [`Authority::sign_request`], with the subject alternative names the request asks for: for
+    /// holders who serve under them too. The caller has judged the names.
+    ///
+    /// # Errors
+    /// [`Error::BadValidity`].
+    pub fn sign_request_with_names(
+        &self,
+        request: &CertificateRequest,
+        options: &SignOptions,
+    ) -> Result<Certificate, Error> {
+        self.sign(request, options, request.alternative_names().to_vec())
+    }
+
+    fn sign(
+        &self,
+        request: &CertificateRequest,
+        options: &SignOptions,
+        names: Vec<GeneralName>,
+    ) -> Result<Certificate, Error> {
         let profile = Profile {
             issuer: self.certificate.name().clone(),
             subject: request.name().clone(),
             purpose: Purpose::Leaf {
                 usages: options.usages.clone(),
-                names: Vec::new(),
+                names,
             },
         };
         let valid = Validity {

@@ -1,11 +1,17 @@
 //! Certificate signing requests (PKCS #10, RFC 2986).
 
+use const_oid::AssociatedOid;
 use der::Decode;
 use der::Encode;
+use der::asn1::Any;
 use der::asn1::BitString;
+use der::asn1::Ia5String;
+use der::asn1::OctetString;
 use der::asn1::SetOfVec;
 use p256::ecdsa::DerSignature;
 use p256::ecdsa::signature::Signer;
+use x509_cert::attr::Attribute;
+use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
@@ -45,12 +51,24 @@ impl CertificateRequest {
         reason = "the PEM text is what is sent; reading it back verifies it"
     )]
     pub fn new(key: &Key, subject: &Subject) -> Result<String, Error> {
+        CertificateRequest::with_dns_names(key, subject, &[])
+    }
+
+    /// As [`CertificateRequest::new`], asking for these DNS names as subject alternative names.
+    ///
+    /// # Errors
+    /// [`Error::Der`] when the subject or a name holds text X.509 cannot carry.
+    pub fn with_dns_names(key: &Key, subject: &Subject, names: &[&str]) -> Result<String, Error> {
         let build = || -> der::Result<Vec<u8>> {
+            let mut attributes = SetOfVec::default();
+            if !names.is_empty() {
+                attributes.insert(names_attribute(names)?)?;
+            }
             let info = CertReqInfo {
                 version: Version::V1,
                 subject: subject.to_name()?,
                 public_key: SubjectPublicKeyInfoOwned::from_der(&key.public_key_der())?,
-                attributes: SetOfVec::default(),
+                attributes,
             };
             let signature: DerSignature = key.signing_key().sign(&info.to_der()?);
             let request = CertReq {
@@ -118,6 +136,11 @@ impl CertificateRequest {
         !self.subject_alternative_names.is_empty()
     }
 
+    /// The subject alternative names asked for.
+    pub(crate) fn alternative_names(&self) -> &[GeneralName] {
+        &self.subject_alternative_names
+    }
+
     /// The subject as encoded in the request, to be copied byte by byte into the certificate.
     pub(crate) fn name(&self) -> &Name {
         &self.request.info.subject
@@ -129,9 +152,27 @@ impl CertificateRequest {
     }
 }
 
+/// The attribute that asks for DNS names.
+fn names_attribute(names: &[&str]) -> der::Result<Attribute> {
+    let names = names
+        .iter()
+        .map(|name| Ia5String::new(*name).map(GeneralName::DnsName))
+        .collect::<der::Result<Vec<_>>>()?;
+    let extension = Extension {
+        extn_id: SubjectAltName::OID,
+        critical: false,
+        extn_value: OctetString::new(SubjectAltName(names).to_der()?)?,
+    };
+    let mut values = SetOfVec::new();
+    values.insert(Any::encode_from(&ExtensionReq(vec![extension]))?)?;
+    Ok(Attribute {
+        oid: ExtensionReq::OID,
+        values,
+    })
+}
+
 /// The subject alternative names among the requested extensions.
 fn alternative_names(request: &CertReq) -> der::Result<Vec<GeneralName>> {
-    use const_oid::AssociatedOid;
     let mut names = Vec::new();
     for attribute in request.info.attributes.iter() {
         if attribute.oid != ExtensionReq::OID {
@@ -189,6 +230,16 @@ mod tests {
             recorded.request.info.attributes
         );
         assert_ne!(ours.public_key_sha256(), recorded.public_key_sha256());
+    }
+
+    #[test]
+    fn dns_names_asked_for_are_read_back() {
+        let subject = Subject::new("a", ["b"]);
+        let names = ["hello.addon.open-cluster-management.io"];
+        let pem = CertificateRequest::with_dns_names(&Key::generate(), &subject, &names);
+        let request = CertificateRequest::parse_pem(&pem.expect("a request")).expect("ours");
+        assert_eq!(request.dns_names(), names);
+        assert_eq!(*request.subject(), subject);
     }
 
     #[test]

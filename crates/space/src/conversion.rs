@@ -148,9 +148,8 @@ async fn all(
         return Ok(objects);
     };
     let kind = kind_of(&objects[*first]);
-    let failed = |why: String| {
-        Status::plain(format!("conversion webhook for {kind} failed: {why}"))
-    };
+    let failed =
+        |why: String| Status::plain(format!("conversion webhook for {kind} failed: {why}"));
     let asked: Vec<&Value> = places.iter().map(|place| &objects[*place]).collect();
     let answered = webhook.convert(&asked, wanted).await.map_err(&failed)?;
     if answered.len() != places.len() {

@@ -15,6 +15,7 @@ impl Plan {
         let registration = format!("open-cluster-management:{}-registration:agent", self.name);
         let work = |what: &str| format!("open-cluster-management:{}-work:{what}", self.name);
         let mut objects = self.accounts(&self.managed_namespace);
+        objects.extend(self.addon_rights());
         objects.extend([
             self.cluster_role(&registration, registration_rules()),
             self.cluster_role(&work("agent"), work_rules()),
@@ -27,6 +28,36 @@ impl Plan {
             self.binding(&work("execution-admin"), "admin", &self.work_account()),
         ]);
         objects
+    }
+
+    /// What registration may do in the common namespace of add-ons: keep their Secrets, and look at
+    /// their leases.
+    fn addon_rights(&self) -> [Value; 2] {
+        let name = format!(
+            "open-cluster-management:{}-registration:addon-management",
+            self.name
+        );
+        let metadata = json!({
+            "name": name, "namespace": namespaces::AGENT_ADDON, "labels": self.labels(),
+        });
+        let api_version = format!("{RBAC}/v1");
+        [
+            json!({
+                "apiVersion": api_version, "kind": "Role", "metadata": metadata,
+                "rules": [
+                    {"apiGroups": [""], "resources": ["secrets"],
+                     "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"]},
+                    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+                     "verbs": ["get", "list", "watch"]},
+                ],
+            }),
+            json!({
+                "apiVersion": api_version, "kind": "RoleBinding", "metadata": metadata,
+                "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": name},
+                "subjects": [{"kind": "ServiceAccount", "name": self.registration_account(),
+                              "namespace": self.managed_namespace}],
+            }),
+        ]
     }
 
     /// Rights of the agents where their pods run, and, when hosted, the accounts they run under.

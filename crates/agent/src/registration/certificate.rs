@@ -299,6 +299,19 @@ fn check(certificate_pem: &str, key: &Key, identity: &AgentIdentity) -> Result<(
     Ok(())
 }
 
+/// Follows a request that was made elsewhere until its certificate is there.
+///
+/// # Errors
+///
+/// As [`obtain`].
+pub async fn follow(
+    api: &Api<CertificateSigningRequest>,
+    created: CertificateSigningRequest,
+    on_denied: impl AsyncFn(&str),
+) -> Result<String, CertificateError> {
+    await_certificate(api, created, Following::Watching, on_denied).await
+}
+
 async fn await_certificate(
     api: &Api<CertificateSigningRequest>,
     created: CertificateSigningRequest,

@@ -14,6 +14,7 @@ use super::namespaces;
 use super::relocation;
 use super::rotation;
 use super::status;
+use crate::addon;
 use crate::credentials::Credentials;
 use crate::session::Session;
 use hyades_api::cluster::ManagedCluster;
@@ -91,7 +92,7 @@ pub(super) async fn run(shared: &Shared<'_>, credentials: Credentials, several: 
             shared.warn("LeavingHub", &format!("leaving the hub at {}: {why}", session.server)).await;
             Outcome::Leaving(why)
         }
-        never = registered(shared, &session, &current, &contact, &statements) => match never {},
+        never = registered(shared, &session, &credentials, &current, &contact, &statements) => match never {},
     }
 }
 
@@ -177,6 +178,7 @@ async fn rotate(
 async fn registered(
     shared: &Shared<'_>,
     session: &Session,
+    credentials: &Credentials,
     current: &Current,
     contact: &Contact,
     statements: &watch::Sender<Option<Statement>>,
@@ -194,8 +196,25 @@ async fn registered(
         lease::renew(client, cluster, shared.clock, contact, lease_duration),
         report(shared, session, current, statements, &written),
         namespaces::keep(shared, &session.server, current.subscribe()),
+        keep_addons(shared, session, credentials),
     );
     std::future::pending().await
+}
+
+/// Looks after the add-ons, unless their gate is closed.
+async fn keep_addons(shared: &Shared<'_>, session: &Session, credentials: &Credentials) {
+    if !shared.with_addons {
+        return;
+    }
+    let never = addon::keep(addon::Scene {
+        session: session.clone(),
+        endpoint: credentials.endpoint.clone(),
+        wec: shared.wec.client.clone(),
+        clock: shared.clock,
+        settings: shared.options.addon.clone(),
+        expiration_seconds: shared.options.client_cert_expiration_seconds,
+    });
+    match never.await {}
 }
 
 fn lease_duration(cluster: &ManagedCluster) -> Option<Duration> {

@@ -46,6 +46,7 @@ use crate::secrets::WatchedSecret;
 use crate::session::Sessions;
 use crate::wec::Wec;
 use crate::wec::with_wec;
+use hyades_api::features;
 use hyades_api::features::FeatureGates;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::ClusterName;
@@ -133,6 +134,7 @@ async fn run_by(
             wec: &wec,
             observation: &observation,
             sessions,
+            with_addons: gates.enabled(features::ADDON_MANAGEMENT),
             identity,
             hub_secret,
             recorder: Recorder::new(context.client.clone(), "klusterlet-agent", pod),
@@ -157,6 +159,8 @@ struct Shared<'a> {
     wec: &'a Wec,
     observation: &'a Observation,
     sessions: &'a Sessions,
+    /// Whether add-ons are looked after.
+    with_addons: bool,
     identity: AgentIdentity,
     hub_secret: &'a str,
     recorder: Recorder,

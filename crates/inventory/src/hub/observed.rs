@@ -48,6 +48,8 @@ pub(super) struct Queues {
     pub(super) rules: Queue<String>,
     pub(super) placements: placement::Changes,
     pub(super) profiles: profiles::Changes,
+    /// Inventory objects whose add-ons want attention.
+    pub(super) addons: Queue<String>,
 }
 
 /// The caches.
@@ -158,6 +160,7 @@ fn watch_clusters(client: &Client, queues: &Queues, index: RequestIndex) -> Cach
                 for request in index.pending_of(&name) {
                     queues.requests.add(request);
                 }
+                queues.addons.add(name.clone());
                 queues.clusters.add(name);
                 queues.clusters.add(String::new());
                 queues.placements.wec(object.name_any());

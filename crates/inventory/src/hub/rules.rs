@@ -90,5 +90,6 @@ pub fn rules() -> Vec<Value> {
         rule(names::ADDON_GROUP, &["managedclusteraddons"], &["delete"]),
     ];
     rules.extend(rights::handed_out());
+    rules.extend(crate::addon::rules());
     rules
 }

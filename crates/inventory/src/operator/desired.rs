@@ -1,5 +1,6 @@
 //! What a ClusterManager asks for, as objects.
 
+use crate::addon::webhook;
 use crate::hub;
 use crate::hub::unsupported;
 use crate::manifests;
@@ -48,6 +49,7 @@ pub fn rules() -> Vec<Value> {
     let group = names::OPERATOR_GROUP;
     vec![
         rule("", &["serviceaccounts"], ALL),
+        rule("", &["services"], &["create", "get", "update", "patch"]),
         rule("", &["namespaces"], ALL),
         // Applying a named object is authorised under its name, even when that creates it.
         named_rule(
@@ -114,11 +116,11 @@ pub(super) fn owned(manager: &str) -> Vec<Value> {
     owned
 }
 
-fn hub_objects(manager: &ClusterManager, flags: Vec<String>) -> [Value; 4] {
+fn hub_objects(manager: &ClusterManager, flags: Vec<String>) -> [Value; 5] {
     let name = manager.name_any();
     let role = names::hub_cluster_role(&name);
     let account = names::HUB_SERVICE_ACCOUNT;
-    let deployment = manifests::deployment(Program {
+    let mut deployment = manifests::deployment(Program {
         name: &names::hub_deployment(&name),
         namespace: namespaces::HUB,
         app: apps::HUB,
@@ -129,7 +131,13 @@ fn hub_objects(manager: &ClusterManager, flags: Vec<String>) -> [Value; 4] {
         flags,
         resources: manifests::resources(manager.spec.resource_requirement.as_ref()),
     });
+    let ports = deployment.pointer_mut("/spec/template/spec/containers/0/ports");
+    if let Some(ports) = ports.and_then(Value::as_array_mut) {
+        let port = json!({"name": "webhook", "containerPort": webhook::PORT, "protocol": "TCP"});
+        ports.push(port);
+    }
     [
+        webhook::service(),
         manifests::service_account(namespaces::HUB, account),
         manifests::cluster_role(&role, hub::rules()),
         manifests::cluster_role_binding(
@@ -169,8 +177,11 @@ fn flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> {
 }
 
 fn registration_flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> {
+    let (gates, _) = gates(manager);
+    let mut flags = gates.flags();
+    flags.push(format!("--addon-webhook-port={}", webhook::PORT));
     let Some(registration) = &manager.spec.registration_configuration else {
-        return Ok(Vec::new());
+        return Ok(flags);
     };
     let mut users = registration.auto_approve_users.clone();
     for driver in &registration.registration_drivers {
@@ -191,8 +202,6 @@ fn registration_flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> 
     }
     users.sort();
     users.dedup();
-    let (gates, _) = gates(manager);
-    let mut flags = gates.flags();
     flags.extend(
         users
             .iter()
@@ -201,16 +210,21 @@ fn registration_flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> 
     Ok(flags)
 }
 
-/// The feature gates of registration in force, and the names that are no gates or have nothing behind
-/// them.
+/// The feature gates of registration and add-ons in force, and the names that are no gates or
+/// have nothing behind them.
 pub(super) fn gates(manager: &ClusterManager) -> (FeatureGates, Vec<String>) {
-    let mut gates = FeatureGates::defaults(&[Family::HubRegistration]);
-    let stated: &[FeatureGate] = manager
-        .spec
-        .registration_configuration
-        .as_ref()
-        .map_or(&[], |configuration| &configuration.feature_gates);
-    let unknown = gates.apply(stated).into_iter();
+    let mut gates = FeatureGates::defaults(&[Family::HubRegistration, Family::AddOnManager]);
+    let registration = manager.spec.registration_configuration.as_ref();
+    let addons = manager.spec.add_on_manager_configuration.as_ref();
+    let registration = registration.map(|configuration| &configuration.feature_gates);
+    let addons = addons.map(|configuration| &configuration.feature_gates);
+    let stated: Vec<FeatureGate> = [registration, addons]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .cloned()
+        .collect();
+    let unknown = gates.apply(&stated).into_iter();
     let mut refused: Vec<String> = unknown.map(str::to_owned).collect();
     for gate in unsupported(&gates) {
         // A known name; what it would switch on is not there.

@@ -170,7 +170,10 @@ fn endpoint(config: &Value) -> Result<Endpoint, String> {
         return Err(format!("clientConfig.url {url:?} must begin with https://"));
     }
     let host = uri.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
     let port = uri.port_u16().unwrap_or(443);
     let tls = connector(config["caBundle"].as_str().unwrap_or_default())?;
     Ok(Endpoint {
@@ -248,7 +251,8 @@ mod tests {
 
     #[test]
     fn answers_are_those_of_their_review() {
-        let answer = |response: Value| objects_of(json!({"response": response}).to_string().as_bytes(), "u");
+        let answer =
+            |response: Value| objects_of(json!({"response": response}).to_string().as_bytes(), "u");
         let good = json!({
             "uid": "u", "convertedObjects": [{"a": 1}], "result": {"status": "Success"},
         });

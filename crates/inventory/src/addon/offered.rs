@@ -1,0 +1,412 @@
+//! One reconciliation per ClusterManagementAddOn: where it goes, which configuration each of its
+//! WECs shall ask for now, and how far all have come.
+
+use super::Manager;
+use super::configs;
+use super::configs::Desired;
+use super::install;
+use super::observed;
+use super::rollout;
+use super::rollout::Group;
+use super::rollout::Progress;
+use super::rollout::State;
+use hyades_api::addon::ClusterManagementAddOn;
+use hyades_api::addon::ClusterManagementAddOnStatus;
+use hyades_api::addon::DefaultConfigReference;
+use hyades_api::addon::InstallConfigReference;
+use hyades_api::addon::InstallProgression;
+use hyades_api::addon::ManagedClusterAddOn;
+use hyades_api::addon::PlacementStrategy;
+use hyades_api::addon::conditions as known;
+use hyades_api::conditions;
+use hyades_api::names::labels;
+use hyades_runtime::Trouble;
+use hyades_runtime::apply;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use hyades_runtime::kube::Api;
+use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::PostParams;
+use jiff::Timestamp;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Again = Result<Option<Duration>, Trouble>;
+
+/// The WECs of one placement.
+struct Selected {
+    strategy: PlacementStrategy,
+    groups: Vec<Group>,
+    desired: Desired,
+}
+
+pub(super) struct Reconciler {
+    manager: Rc<Manager>,
+}
+
+impl Reconciler {
+    pub(super) fn new(manager: Rc<Manager>) -> Self {
+        Self { manager }
+    }
+
+    pub(super) async fn reconcile(&self, name: &str) -> Again {
+        let Some(offered) = self.manager.observed.offered.get(name) else {
+            return Ok(None);
+        };
+        if offered.metadata.deletion_timestamp.is_some() || install::is_self_managed(&offered) {
+            return Ok(None);
+        }
+        let enabled = self.manager.observed.enabled_of(name);
+        self.install(&offered, &enabled).await?;
+        self.configure(&offered, &enabled).await
+    }
+
+    /// The decision groups of a placement; nothing while it is not there.
+    fn groups(&self, strategy: &PlacementStrategy) -> Option<Vec<Group>> {
+        let observed = &self.manager.observed;
+        observed
+            .placements
+            .get_in(&strategy.namespace, &strategy.name)?;
+        let mut groups: BTreeMap<i32, Group> = BTreeMap::new();
+        for decision in observed.decisions.list() {
+            let label = |key: &str| decision.labels().get(key).map_or("", String::as_str);
+            let ours = decision.namespace().as_deref() == Some(&strategy.namespace)
+                && label(labels::PLACEMENT) == strategy.name;
+            if !ours {
+                continue;
+            }
+            let index = label(labels::DECISION_GROUP_INDEX).parse().unwrap_or(0);
+            let group = groups.entry(index).or_insert_with(|| Group {
+                name: label(labels::DECISION_GROUP_NAME).to_owned(),
+                index,
+                clusters: BTreeSet::new(),
+            });
+            let chosen = decision.status.decisions.iter();
+            group
+                .clusters
+                .extend(chosen.map(|chosen| chosen.cluster_name.clone()));
+        }
+        Some(groups.into_values().collect())
+    }
+
+    async fn install(
+        &self,
+        offered: &ClusterManagementAddOn,
+        enabled: &[Arc<ManagedClusterAddOn>],
+    ) -> Result<(), Trouble> {
+        let selected = |strategy: &PlacementStrategy| {
+            let groups = self.groups(strategy)?;
+            Some(
+                groups
+                    .into_iter()
+                    .flat_map(|group| group.clusters)
+                    .collect(),
+            )
+        };
+        let install = install::decide(offered, enabled, selected);
+        let name = offered.name_any();
+        for cluster in install.create {
+            // The mailbox of a WEC that is not accepted, or is going, takes nothing.
+            if self.manager.observed.cluster(&cluster).is_none() {
+                continue;
+            }
+            let addon: ManagedClusterAddOn = serde_json::from_value(json!({
+                "metadata": {
+                    "name": name,
+                    "namespace": cluster,
+                    "ownerReferences": [observed::owner(offered, true)],
+                },
+                "spec": {},
+            }))
+            .map_err(|error| Trouble::Other(error.to_string()))?;
+            let api: Api<ManagedClusterAddOn> =
+                observed::namespaced(&self.manager.client, &cluster);
+            match api.create(&PostParams::default(), &addon).await {
+                Ok(_) => tracing::info!("add-on {name} is enabled for {cluster}"),
+                Err(error) => match Trouble::of(&error) {
+                    Trouble::AlreadyExists(_) => {}
+                    trouble => return Err(trouble),
+                },
+            }
+        }
+        for cluster in install.delete {
+            let api: Api<ManagedClusterAddOn> =
+                observed::namespaced(&self.manager.client, &cluster);
+            match api.delete(&name, &Default::default()).await {
+                Ok(_) => tracing::info!("add-on {name} is disabled for {cluster}"),
+                Err(error) => match Trouble::of(&error) {
+                    Trouble::NotFound(_) => {}
+                    trouble => return Err(trouble),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves WECs to the configuration wanted, as fast as their placement's strategy lets them.
+    async fn configure(
+        &self,
+        offered: &ClusterManagementAddOn,
+        enabled: &[Arc<ManagedClusterAddOn>],
+    ) -> Again {
+        let observed = &self.manager.observed;
+        let hashes =
+            |kind: &_, namespace: &str, name: &str| observed.fingerprint(kind, namespace, name);
+        let defaults = configs::defaults(offered, &hashes);
+        let placements = self.placements(offered, &defaults, &hashes);
+        let mut members: Vec<BTreeMap<String, (State, Desired)>> =
+            vec![BTreeMap::new(); placements.len()];
+        let mut moves: Vec<(String, Desired)> = Vec::new();
+        let now = Timestamp::now();
+        for addon in enabled {
+            let cluster = addon.namespace().unwrap_or_default();
+            // A WEC of several placements belongs to the last.
+            let place = placements.iter().rposition(|selected| {
+                let mut groups = selected.groups.iter();
+                groups.any(|group| group.clusters.contains(&cluster))
+            });
+            let base = place.map_or(&defaults, |place| &placements[place].desired);
+            let references = addon.status.config_references.iter();
+            let known = references.filter_map(|reference| reference.desired_config.as_ref());
+            let desired = configs::overridden(base, &addon.spec.configs, known, &hashes);
+            let state = state(addon, &desired);
+            match place {
+                Some(place) => {
+                    members[place].insert(cluster, (state, desired));
+                }
+                None if state.progress == Progress::ToApply => moves.push((cluster, desired)),
+                None => {}
+            }
+        }
+        let mut status = ClusterManagementAddOnStatus {
+            defaultconfig_references: default_references(&defaults),
+            install_progressions: Vec::new(),
+        };
+        let mut again: Option<Timestamp> = None;
+        for (selected, members) in placements.iter().zip(&members) {
+            let states = members
+                .iter()
+                .map(|(cluster, (state, _))| (cluster.clone(), *state))
+                .collect();
+            let strategy = &selected.strategy;
+            let placement = observed
+                .placements
+                .get_in(&strategy.namespace, &strategy.name);
+            let group = placement
+                .as_ref()
+                .map(|placement| &placement.spec.decision_strategy.group_strategy);
+            let decision = rollout::decide(
+                &strategy.rollout_strategy,
+                &states,
+                &selected.groups,
+                group.and_then(|group| group.clusters_per_decision_group.as_ref()),
+                now,
+            );
+            for (cluster, (state, desired)) in members {
+                if state.progress == Progress::ToApply && decision.go.contains(cluster) {
+                    moves.push((cluster.clone(), desired.clone()));
+                }
+            }
+            again = [again, decision.again_at].into_iter().flatten().min();
+            let total = selected
+                .groups
+                .iter()
+                .map(|group| group.clusters.len())
+                .sum();
+            let failed = decision.timed_out.len();
+            status
+                .install_progressions
+                .push(progression(offered, selected, &states, total, failed, now));
+        }
+        self.report(offered, status).await?;
+        for (cluster, desired) in moves {
+            self.move_to(&cluster, &offered.name_any(), &desired)
+                .await?;
+        }
+        Ok(again.map(|at| {
+            let seconds = at.as_second() - now.as_second();
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(1))
+        }))
+    }
+
+    fn placements(
+        &self,
+        offered: &ClusterManagementAddOn,
+        defaults: &Desired,
+        hashes: configs::Fingerprints<'_>,
+    ) -> Vec<Selected> {
+        let strategy = &offered.spec.install_strategy;
+        let placements = strategy.placements.iter();
+        let with = |strategy: &PlacementStrategy| {
+            let known = progression_of(offered, strategy)
+                .into_iter()
+                .flat_map(|progression| &progression.config_references)
+                .filter_map(|reference| reference.desired_config.as_ref());
+            Selected {
+                strategy: strategy.clone(),
+                groups: self.groups(strategy).unwrap_or_default(),
+                desired: configs::overridden(defaults, &strategy.configs, known, hashes),
+            }
+        };
+        match strategy.r#type.as_str() {
+            "Placements" => placements.map(with).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    async fn report(
+        &self,
+        offered: &ClusterManagementAddOn,
+        status: ClusterManagementAddOnStatus,
+    ) -> Result<(), Trouble> {
+        if status == offered.status {
+            return Ok(());
+        }
+        let api = Api::<ClusterManagementAddOn>::all(self.manager.client.clone());
+        // Lists that became empty must be written as such to replace what is there.
+        let body = json!({
+            "defaultconfigReferences": status.defaultconfig_references,
+            "installProgressions": status.install_progressions,
+        });
+        let patched = apply::patch_status(&api, offered, body).await;
+        patched.map(|_| ()).map_err(|error| Trouble::of(&error))
+    }
+
+    /// Lets one WEC ask for a configuration. Its own reconciliation does the rest.
+    async fn move_to(&self, cluster: &str, addon: &str, desired: &Desired) -> Result<(), Trouble> {
+        let Some(object) = self.manager.observed.enabled.get_in(cluster, addon) else {
+            return Ok(());
+        };
+        let references = configs::references(&object.status.config_references, desired);
+        let missing = desired
+            .values()
+            .flatten()
+            .find(|config| config.spec_hash.is_empty());
+        let statement = match missing {
+            None => known::CONFIGURATIONS_CONFIGURED,
+            Some(config) => known::CONFIGURATIONS_NOT_CONFIGURED.with_message(format!(
+                "configuration {}/{} is not there, or its own manager has not seen it yet",
+                config.namespace, config.name
+            )),
+        };
+        let mut all = object.status.conditions.clone();
+        conditions::set(&mut all, &statement, Time(Timestamp::now()));
+        let api: Api<ManagedClusterAddOn> = observed::namespaced(&self.manager.client, cluster);
+        let body = json!({"configReferences": references, "conditions": all});
+        match apply::patch_status(&api, &*object, body).await {
+            Ok(_) => Ok(()),
+            Err(error) => match Trouble::of(&error) {
+                // Gone, or written by others meanwhile: the event brings this add-on back.
+                Trouble::NotFound(_) | Trouble::Conflict(_) => Ok(()),
+                trouble => Err(trouble),
+            },
+        }
+    }
+}
+
+/// How far a WEC is with the configuration wanted.
+fn state(addon: &ManagedClusterAddOn, desired: &Desired) -> State {
+    let references = &addon.status.config_references;
+    let progressing = conditions::find(&addon.status.conditions, known::PROGRESSING);
+    let reason = progressing.map_or("", |found| found.reason.as_str());
+    let since = progressing.map(|found| found.last_transition_time.0);
+    if !configs::asks_for(references, desired) {
+        return State {
+            progress: Progress::ToApply,
+            since: None,
+        };
+    }
+    let arrived = references
+        .iter()
+        .all(|reference| reference.last_applied_config == reference.desired_config);
+    let progress = match (arrived, reason) {
+        (true, _) => Progress::Succeeded,
+        (false, "Failed") => Progress::Failed,
+        (false, _) => Progress::Progressing,
+    };
+    State { progress, since }
+}
+
+fn default_references(defaults: &Desired) -> Vec<DefaultConfigReference> {
+    let reference = |(kind, configs): (&hyades_api::addon::ConfigGroupResource, &Vec<_>)| {
+        DefaultConfigReference {
+            group: kind.group.clone(),
+            resource: kind.resource.clone(),
+            desired_config: configs.first().cloned(),
+        }
+    };
+    defaults.iter().map(reference).collect()
+}
+
+fn progression_of<'a>(
+    offered: &'a ClusterManagementAddOn,
+    strategy: &PlacementStrategy,
+) -> Option<&'a InstallProgression> {
+    let mut all = offered.status.install_progressions.iter();
+    all.find(|progression| {
+        progression.namespace == strategy.namespace && progression.name == strategy.name
+    })
+}
+
+/// What to say of one placement.
+fn progression(
+    offered: &ClusterManagementAddOn,
+    selected: &Selected,
+    states: &BTreeMap<String, State>,
+    total: usize,
+    failed: usize,
+    now: Timestamp,
+) -> InstallProgression {
+    let before = progression_of(offered, &selected.strategy);
+    let count = |wanted: Progress| {
+        let states = states.values();
+        states.filter(|state| state.progress == wanted).count()
+    };
+    let done = count(Progress::Succeeded);
+    let started = done + count(Progress::Progressing);
+    let complete = total > 0 && done == total;
+    let statement = if complete {
+        known::COMPLETED.with_message(format!(
+            "{done}/{total} completed with no errors, {} failed {failed} timeout.",
+            count(Progress::Failed)
+        ))
+    } else {
+        known::IN_PROGRESS.with_message(format!(
+            "{started}/{total} progressing..., {} failed {failed} timeout.",
+            count(Progress::Failed)
+        ))
+    };
+    let mut all = before.map_or_else(Vec::new, |before| before.conditions.clone());
+    conditions::set(&mut all, &statement, Time(now));
+    let known_references = before.map(|before| before.config_references.as_slice());
+    let references = selected.desired.iter().flat_map(|(kind, configs)| {
+        configs.iter().map(move |config| {
+            let before = known_references
+                .unwrap_or_default()
+                .iter()
+                .find(|known| known.group == kind.group && known.resource == kind.resource);
+            let last = |pick: fn(&InstallConfigReference) -> &Option<_>| {
+                if complete {
+                    return Some(config.clone());
+                }
+                before.and_then(|before| pick(before).clone())
+            };
+            InstallConfigReference {
+                group: kind.group.clone(),
+                resource: kind.resource.clone(),
+                desired_config: Some(config.clone()),
+                last_applied_config: last(|reference| &reference.last_applied_config),
+                last_known_good_config: last(|reference| &reference.last_known_good_config),
+            }
+        })
+    });
+    InstallProgression {
+        namespace: selected.strategy.namespace.clone(),
+        name: selected.strategy.name.clone(),
+        config_references: references.collect(),
+        conditions: all,
+    }
+}
