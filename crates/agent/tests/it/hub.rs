@@ -341,6 +341,7 @@ fn options(automatic: bool) -> hub::Options {
             vec![]
         },
         gc_resource_list: vec!["work.open-cluster-management.io/v1/manifestworks".to_owned()],
+        addon_webhook_port: Some(0),
         ..hub::Options::default()
     }
 }

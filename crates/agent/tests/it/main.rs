@@ -1,6 +1,7 @@
 //! The agent against whole spaces: a hub with the real hub controllers behind real TLS, and a WEC
 //! in which the agent has no rights but those its operator gives it.
 
+mod addons;
 mod hosted;
 mod hub;
 mod hubs;
