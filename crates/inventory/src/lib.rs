@@ -7,7 +7,8 @@
 //!                              operator    CRDs, namespaces, the hub's account and Deployment,
 //!                                 │         policies about what may be written
 //!                                 ▼
-//! agents, administrators ◀──▶   hub        one reconciliation per inventory object
+//! agents, administrators ◀──▶   hub        one reconciliation per inventory object; placements;
+//!                                           add-ons, which are converted by a webhook here
 //! ```
 //!
 //! This crate knows the Kubernetes API and nothing about who serves it. Nobody here holds the
