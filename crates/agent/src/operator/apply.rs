@@ -11,6 +11,7 @@ use super::surroundings::Surroundings;
 use hyades_api::names;
 use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
+use hyades_runtime::Trouble;
 use hyades_runtime::apply;
 use hyades_runtime::apply::ApplyError;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
@@ -130,6 +131,11 @@ impl Operator {
         ensure_all(managed, &plan.managed_rights())
             .await
             .map_err(in_wec)?;
+        match ensure_all(managed, &plan.addon_rights()).await {
+            // Whoever deleted the namespace of add-ons wants none in this cluster.
+            Err(error) if lacks_namespace(&error) => {}
+            applied => applied.map_err(in_wec)?,
+        }
         ensure_all(&self.client, &plan.management_rights())
             .await
             .map_err(here)?;
@@ -175,6 +181,18 @@ async fn ensure_all(client: &Client, objects: &[Value]) -> Result<(), ApplyError
         result?;
     }
     Ok(())
+}
+
+/// Whether an object was refused because its namespace is gone or going.
+fn lacks_namespace(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Refused { trouble, .. } => match trouble {
+            Trouble::NotFound(_) => true,
+            Trouble::Forbidden(detail) => detail.contains("being terminated"),
+            _ => false,
+        },
+        ApplyError::Incomplete(_) => false,
+    }
 }
 
 fn failed(reason: &'static str, error: &ApplyError) -> Applied {

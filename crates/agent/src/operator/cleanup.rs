@@ -75,6 +75,7 @@ pub async fn run(
     }
     if let Some(managed) = managed {
         release_works(managed, &plan.agent_id).await?;
+        remove(managed, &plan.addon_rights()).await?;
         remove(managed, &plan.managed_rights()).await?;
         remove(managed, &[plan.klusterlet_namespace()]).await?;
         if is_last(managed, &plan.name).await? {

@@ -68,6 +68,7 @@ impl Operator {
             plan.definitions(),
             namespaces.to_vec(),
             plan.managed_rights(),
+            plan.addon_rights().to_vec(),
             plan.management_rights(),
             deployments.clone(),
         ]

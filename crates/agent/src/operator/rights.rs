@@ -15,7 +15,6 @@ impl Plan {
         let registration = format!("open-cluster-management:{}-registration:agent", self.name);
         let work = |what: &str| format!("open-cluster-management:{}-work:{what}", self.name);
         let mut objects = self.accounts(&self.managed_namespace);
-        objects.extend(self.addon_rights());
         objects.extend([
             self.cluster_role(&registration, registration_rules()),
             self.cluster_role(&work("agent"), work_rules()),
@@ -32,7 +31,7 @@ impl Plan {
 
     /// What registration may do in the common namespace of add-ons: keep their Secrets, and look at
     /// their leases.
-    fn addon_rights(&self) -> [Value; 2] {
+    pub fn addon_rights(&self) -> [Value; 2] {
         let name = format!(
             "open-cluster-management:{}-registration:addon-management",
             self.name
