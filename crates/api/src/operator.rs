@@ -234,6 +234,16 @@ part! {
     AddOnRegistrationDriver {
         /// `csr` or `token`.
         auth_type: String,
+        /// Settings of `token`.
+        token: Option<AddOnToken>,
+    }
+}
+
+part! {
+    /// Tokens of add-ons.
+    AddOnToken {
+        /// Lifetime to ask for, in seconds; a year if 0.
+        expiration_seconds: i64,
     }
 }
 

@@ -63,6 +63,15 @@ impl Plan {
                 (!suffixes.is_empty()).then(|| suffixes.join(",")),
             );
         }
+        if let Some(driver) = configuration.add_on_kube_client_registration_driver {
+            let stated = (!driver.auth_type.is_empty()).then_some(driver.auth_type);
+            add("addon-kubeclient-registration-auth", stated);
+            let seconds = driver.token.map_or(0, |token| token.expiration_seconds);
+            add(
+                "addon-token-expiration-seconds",
+                (seconds > 0).then(|| seconds.to_string()),
+            );
+        }
         if let Some(several) = &self.bootstrap_secrets {
             add(
                 "bootstrap-kubeconfig-secrets",

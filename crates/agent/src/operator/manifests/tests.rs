@@ -53,6 +53,8 @@ fn one_process_gets_the_flags_of_both_agents() {
         "deployOption": {"mode": "Singleton"}, "clusterName": "cluster1",
         "externalServerURLs": [{"url": "https://wec"}],
         "registrationConfiguration": {"clientCertExpirationSeconds": 7200,
+            "addOnKubeClientRegistrationDriver": {
+                "authType": "token", "token": {"expirationSeconds": 3600}},
             "clusterAnnotations": {"agent.open-cluster-management.io/a": "b"}},
     }));
     let deployments = plan.deployments(false);
@@ -62,6 +64,8 @@ fn one_process_gets_the_flags_of_both_agents() {
     for flag in [
         "--spoke-cluster-name=cluster1",
         "--client-cert-expiration-seconds=7200",
+        "--addon-kubeclient-registration-auth=token",
+        "--addon-token-expiration-seconds=3600",
         "--spoke-external-server-urls=https://wec",
         "--cluster-annotations=agent.open-cluster-management.io/a=b",
     ] {
