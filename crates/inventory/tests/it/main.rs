@@ -1,6 +1,7 @@
 //! The hub and its operator against a real space, in process, under the accounts and rights that
 //! they have in production: what RBAC does not allow them fails here.
 
+mod addons;
 mod admission;
 mod cleanup;
 mod fixture;
