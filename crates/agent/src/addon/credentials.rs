@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Credentials are renewed when this share of their life remains, drawn anew each time.
+/// Credentials are renewed when this share of their life remains, drawn by each keeper for itself.
 const RENEWAL_SHARE: std::ops::Range<f64> = 0.20..0.25;
 
 /// Longest single sleep before looking at clock and Secret again: a suspended machine must not
@@ -49,9 +49,7 @@ pub(super) async fn keep(scene: Arc<Scene>, registration: Registration, reporter
         let problem = match turn(&scene, &registration, is_token, share).await {
             Ok((until, statement)) => {
                 backoff.reset();
-                if let Some(statement) = statement {
-                    reporter.say(&name, &statement, driver).await;
-                }
+                reporter.say(&name, &statement, driver).await;
                 let seconds = until.as_second() - scene.clock.now().as_second();
                 let wait = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
                 tokio::time::sleep(wait.min(CHECK)).await;
@@ -77,14 +75,14 @@ pub(super) async fn keep(scene: Arc<Scene>, registration: Registration, reporter
     }
 }
 
-/// Looks at the Secret, and obtains and stores what it lacks. Returns when to look again, and what
-/// there is to say.
+/// Looks at the Secret, and obtains and stores what it lacks. Returns until when nothing is
+/// to be done, and what to say.
 async fn turn(
     scene: &Scene,
     registration: &Registration,
     is_token: bool,
     share: f64,
-) -> Result<(Timestamp, Option<Statement>), String> {
+) -> Result<(Timestamp, Statement), String> {
     let api: Api<Secret> = Api::namespaced(scene.wec.clone(), &registration.namespace);
     let name = registration.secret_name();
     let place = format!("Secret {}/{name}", registration.namespace);
@@ -94,25 +92,29 @@ async fn turn(
         .map_err(|error| format!("read {place}: {}", Trouble::of(&error)))?;
     let data = stored.and_then(|secret| secret.data).unwrap_or_default();
     let now = scene.clock.now();
-    let judged = if is_token {
-        token::judge(scene, registration, &data, share)
-    } else {
-        certificate::judge(scene, registration, &data, share)
+    let judge = |data: &Data| {
+        let judged = if is_token {
+            token::judge(scene, registration, data, share)
+        } else {
+            certificate::judge(scene, registration, data, share)
+        };
+        judged.filter(|(due, _)| *due > now)
     };
-    if let Some((due, statement)) = judged.filter(|(due, _)| *due > now) {
-        return Ok((due, Some(statement)));
+    if let Some((due, statement)) = judge(&data) {
+        return Ok((due, statement));
     }
     let fresh = if is_token {
         token::obtain(scene, registration).await?
     } else {
         certificate::obtain(scene, registration).await?
     };
+    // What is of no use when it is new would be asked for again and again.
+    let (due, statement) = judge(&fresh).ok_or("the hub issued credentials of no use")?;
     store(scene, registration, &name, fresh)
         .await
         .map_err(|error| format!("stored {place}: {error}"))?;
     tracing::info!("{place} holds fresh credentials");
-    // The next turn reads what was stored, and says so.
-    Ok((now, None))
+    Ok((due, statement))
 }
 
 async fn store(
