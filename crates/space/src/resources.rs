@@ -182,16 +182,17 @@ async fn list_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
 async fn watch_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
     let representation = representation(call, place)?;
     let reader = Reader::new(call.user.clone(), call.asked.clone());
-    let watcher = match watch::open(&call.core, place, &call.head.query, representation, reader).await {
-        Ok(watcher) => watcher,
-        // A watch that starts too far back is told inside the stream, as upstream's clients expect.
-        Err(status) if status.code == 410 => {
-            let encoding = representation.encoding;
-            let bytes = encode::watch_frame(encoding, "ERROR", &status.to_value())?;
-            return Ok(Answer::bytes(200, watch_type(encoding), bytes));
-        }
-        Err(status) => return Err(status),
-    };
+    let watcher =
+        match watch::open(&call.core, place, &call.head.query, representation, reader).await {
+            Ok(watcher) => watcher,
+            // A watch that starts too far back is told inside the stream, as upstream's clients expect.
+            Err(status) if status.code == 410 => {
+                let encoding = representation.encoding;
+                let bytes = encode::watch_frame(encoding, "ERROR", &status.to_value())?;
+                return Ok(Answer::bytes(200, watch_type(encoding), bytes));
+            }
+            Err(status) => return Err(status),
+        };
     let content_type = watch_type(representation.encoding);
     Ok(Answer::stream(content_type, watcher.into_stream()))
 }
@@ -350,7 +351,8 @@ async fn delete_objects(call: &Call, place: &Place, bytes: &[u8]) -> Result<Answ
     let query = &call.head.query;
     let selected = ListOptions::parse(place, query, call.core.store.revision())?;
     let actor = deleter(call, &options);
-    let mut listing = delete::delete_collection(&call.core, &actor, place, &selected, &options).await?;
+    let mut listing =
+        delete::delete_collection(&call.core, &actor, place, &selected, &options).await?;
     listing.entries = conversion::entries(&place.resource, listing.entries).await?;
     let include = IncludeObject::parse(query);
     let bytes = encode::list(representation, &place.resource, &listing, include)?;
