@@ -2,7 +2,6 @@
 
 use crate::addon::webhook;
 use crate::hub;
-use crate::hub::unsupported;
 use crate::manifests;
 use crate::manifests::Program;
 use crate::manifests::named_rule;
@@ -226,7 +225,7 @@ pub(super) fn gates(manager: &ClusterManager) -> (FeatureGates, Vec<String>) {
         .collect();
     let unknown = gates.apply(&stated).into_iter();
     let mut refused: Vec<String> = unknown.map(str::to_owned).collect();
-    for gate in unsupported(&gates) {
+    for gate in hub::unsupported(&gates) {
         // A known name; what it would switch on is not there.
         let _ = gates.set(gate, false);
         refused.push(format!("{gate} (not supported)"));
@@ -263,6 +262,22 @@ mod tests {
             "cluster-manager-registration-controller"
         );
         &deployment["spec"]["template"]["spec"]["containers"][0]
+    }
+
+    #[test]
+    fn a_gate_with_nothing_behind_it_is_named_and_stays_off() {
+        let manager: ClusterManager = serde_json::from_value(json!({
+            "metadata": {"name": "cluster-manager"},
+            "spec": {"registrationConfiguration": {"featureGates": [
+                {"feature": "ClusterImporter", "mode": "Enable"},
+                {"feature": "ClusterProfile", "mode": "Enable"},
+                {"feature": "Nonsense", "mode": "Enable"},
+            ]}},
+        }))
+        .expect("a ClusterManager");
+        let (gates, refused) = gates(&manager);
+        assert_eq!(refused, ["Nonsense", "ClusterImporter (not supported)"]);
+        assert!(gates.enabled("ClusterProfile") && !gates.enabled("ClusterImporter"));
     }
 
     #[test]
