@@ -29,11 +29,16 @@ use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::core::PartialObjectMeta;
 use serde_json::json;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The page's name and the key in it, as kubeadm and clusteradm know them.
 const PAGE: &str = "cluster-info";
 const PAGE_KEY: &str = "kubeconfig";
+
+/// How long after the join the page is first read: soon, since a change is told from what it said
+/// then, and yet not while a fleet is joining.
+const FIRST_READING: Duration = Duration::from_secs(30);
 
 /// Readings are spread by up to this share of their period.
 const JITTER: f64 = 0.25;
@@ -124,13 +129,17 @@ pub(super) async fn follow(
     credentials: &Credentials,
     mut current: watch::Receiver<Option<ManagedCluster>>,
 ) -> Credentials {
+    let period = shared.options.hub_info_period;
+    // Without its inventory object the agent could not tell its hub from another one.
+    if current.wait_for(Option::is_some).await.is_err() {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(backoff::jitter(period.min(FIRST_READING), JITTER)).await;
     loop {
-        let period = shared.options.hub_info_period;
         let uid = current
             .borrow_and_update()
             .as_ref()
             .and_then(ResourceExt::uid);
-        // Without its inventory object the agent could not tell its hub from another one.
         if let Some(uid) = uid
             && let Some(moved) = look(shared, credentials, &uid).await
         {
