@@ -22,6 +22,7 @@ use hyades_api::image;
 use hyades_api::image::Component;
 use hyades_api::names;
 use hyades_api::names::namespaces;
+use hyades_api::operator::AddOnRegistrationDriver;
 use hyades_api::operator::AgentRegistrationConfiguration;
 use hyades_api::operator::AgentRegistrationDriver;
 use hyades_api::operator::AgentWorkConfiguration;
@@ -62,6 +63,8 @@ pub struct InstallOptions {
     pub cluster_annotations: BTreeMap<String, String>,
     /// Labels for the inventory object.
     pub cluster_labels: BTreeMap<String, String>,
+    /// How add-ons prove who they are to the hub; by certificates if absent.
+    pub addon_registration: Option<AddOnRegistrationDriver>,
     /// Resources of the pods.
     pub resource_requirement: Option<ResourceRequirement>,
     /// Priority class of the agent's pods; made too, with the operator, if it does not exist.
@@ -88,6 +91,7 @@ impl InstallOptions {
             feature_gates: FeatureGates::defaults(&[Family::AgentRegistration, Family::AgentWork]),
             cluster_annotations: BTreeMap::new(),
             cluster_labels: BTreeMap::new(),
+            addon_registration: None,
             resource_requirement: None,
             priority_class: None,
             klusterlet_name: names::KLUSTERLET.to_owned(),
@@ -316,6 +320,7 @@ fn klusterlet(options: &InstallOptions) -> Klusterlet {
                 client_cert_expiration_seconds: options.client_cert_expiration_seconds,
                 cluster_annotations: options.cluster_annotations.clone(),
                 cluster_labels: options.cluster_labels.clone(),
+                add_on_kube_client_registration_driver: options.addon_registration.clone(),
                 registration_driver: Some(AgentRegistrationDriver {
                     auth_type: "csr".to_owned(),
                 }),

@@ -260,6 +260,7 @@ async fn render(
         client_cert_expiration_seconds: args.client_cert_expiration_seconds,
         feature_gates: plan.feature_gates.clone(),
         cluster_annotations: plan.annotations.clone(),
+        addon_registration: plan.addon_registration.clone(),
         resource_requirement: Some(args.choices.resources()?),
         ..InstallOptions::new(plan.cluster.clone(), kubeconfig)
     })

@@ -14,6 +14,8 @@ use hyades_api::features::Family;
 use hyades_api::features::FeatureGates;
 use hyades_api::identity::ClusterName;
 use hyades_api::names::annotations::AGENT_PREFIX;
+use hyades_api::operator::AddOnRegistrationDriver;
+use hyades_api::operator::AddOnToken;
 use hyades_pki::Certificate;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +23,9 @@ use std::path::PathBuf;
 
 /// Largest bundle of certificates read, in bytes: several times those of the public web.
 const AUTHORITY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Shortest life of an add-on's token that the agent asks for, in seconds: that of the API server.
+const ADDON_TOKEN_SECONDS_MIN: i64 = 600;
 
 /// The command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -93,6 +98,18 @@ pub struct JoinArgs {
     /// How the agent registers: csr
     #[arg(long, default_value = "csr")]
     pub registration_auth: String,
+    /// How add-ons prove who they are to the hub: csr, by certificates, or token
+    #[arg(long, value_name = "WAY", default_value = "csr")]
+    pub addon_kubeclient_registration_auth: String,
+    /// Lifetime of add-ons' tokens, in seconds, with --addon-kubeclient-registration-auth token; 0
+    /// leaves it to the agent
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_hyphen_values = true
+    )]
+    pub addon_token_expiration_seconds: i64,
     /// Annotation for the inventory object, as KEY=VALUE; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub klusterlet_annotation: Vec<(String, String)>,
@@ -135,10 +152,6 @@ struct RefusedInJoin {
     #[arg(long, hide = true)]
     grpc_ca_file: Option<String>,
     #[arg(long, hide = true)]
-    addon_kubeclient_registration_auth: Option<String>,
-    #[arg(long, hide = true)]
-    addon_token_expiration_seconds: Option<i64>,
-    #[arg(long, hide = true)]
     klusterlet_values_file: Option<String>,
 }
 
@@ -146,8 +159,6 @@ impl RefusedInJoin {
     fn check(&self) -> anyhow::Result<()> {
         let aws = "registration with AWS IAM is not supported; the agent registers with csr";
         let grpc = "registration over gRPC is not supported; the agent registers with csr";
-        let tokens = "add-ons that register with tokens are not supported";
-        let token_auth = self.addon_kubeclient_registration_auth.as_deref();
         let given = [
             (
                 self.enable_sync_labels,
@@ -162,17 +173,6 @@ impl RefusedInJoin {
             ),
             (self.grpc_server.is_some(), "--grpc-server", grpc),
             (self.grpc_ca_file.is_some(), "--grpc-ca-file", grpc),
-            (
-                token_auth.is_some_and(|auth| auth != "csr"),
-                "--addon-kubeclient-registration-auth",
-                tokens,
-            ),
-            (
-                self.addon_token_expiration_seconds
-                    .is_some_and(|seconds| seconds != 0),
-                "--addon-token-expiration-seconds",
-                tokens,
-            ),
             (
                 self.klusterlet_values_file.is_some(),
                 "--klusterlet-values-file",
@@ -279,6 +279,8 @@ pub struct Plan {
     pub image: String,
     /// Gates of the agent.
     pub feature_gates: FeatureGates,
+    /// How add-ons prove who they are to the hub; by certificates if absent.
+    pub addon_registration: Option<AddOnRegistrationDriver>,
     /// Annotations for the inventory object.
     pub annotations: BTreeMap<String, String>,
 }
@@ -316,6 +318,7 @@ pub fn plan(args: &JoinArgs) -> anyhow::Result<Plan> {
         mode,
         image: args.choices.image.reference()?,
         feature_gates: gates::parse(&families, &args.feature_gates)?,
+        addon_registration: addon_registration(args)?,
         annotations: annotations(&args.klusterlet_annotation)?,
     })
 }
@@ -337,6 +340,28 @@ fn check_expiration(seconds: i32) -> anyhow::Result<()> {
     bail!(
         "certificates of {seconds} s are too short-lived; give --client-cert-expiration-seconds at least 3600, or 0 for the signer's choice"
     )
+}
+
+fn addon_registration(args: &JoinArgs) -> anyhow::Result<Option<AddOnRegistrationDriver>> {
+    let seconds = args.addon_token_expiration_seconds;
+    match (args.addon_kubeclient_registration_auth.as_str(), seconds) {
+        ("csr", 0) => Ok(None),
+        ("csr", _) => bail!(
+            "--addon-token-expiration-seconds counts with --addon-kubeclient-registration-auth token only; add it, or leave both out"
+        ),
+        ("token", 0 | ADDON_TOKEN_SECONDS_MIN..) => Ok(Some(AddOnRegistrationDriver {
+            auth_type: "token".to_owned(),
+            token: (seconds > 0).then_some(AddOnToken {
+                expiration_seconds: seconds,
+            }),
+        })),
+        ("token", _) => bail!(
+            "tokens of {seconds} s are too short-lived; give --addon-token-expiration-seconds at least {ADDON_TOKEN_SECONDS_MIN}, or 0 for the agent's choice"
+        ),
+        (other, _) => bail!(
+            "there is no way {other:?} for add-ons to register; use csr or token with --addon-kubeclient-registration-auth"
+        ),
+    }
 }
 
 fn check_proxy(args: &JoinArgs) -> anyhow::Result<()> {

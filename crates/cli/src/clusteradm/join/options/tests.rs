@@ -190,6 +190,27 @@ fn annotations_get_the_prefix_that_the_agent_passes_on() {
 }
 
 #[test]
+fn addons_register_by_certificates_or_tokens() {
+    let auth = "--addon-kubeclient-registration-auth";
+    let life = "--addon-token-expiration-seconds";
+    let driver = |words: &[&str]| complete(words).expect("a plan").addon_registration;
+    assert_eq!(driver(&[auth, "csr"]), None);
+    let token = driver(&[auth, "token"]).expect("a driver");
+    assert_eq!((token.auth_type.as_str(), token.token), ("token", None));
+    let token = driver(&[auth, "token", life, "600"]).expect("a driver");
+    assert_eq!(token.token.map(|token| token.expiration_seconds), Some(600));
+    for (words, part) in [
+        (&[life, "600"][..], "token only"),
+        (&[auth, "token", life, "599"], "at least 600"),
+        (&[auth, "token", life, "-1"], "at least 600"),
+        (&[auth, "x"], "use csr or token"),
+    ] {
+        let error = complete(words).expect_err("refused");
+        assert!(error.contains(part), "{words:?}: {error}");
+    }
+}
+
+#[test]
 fn an_annotation_that_the_hub_would_refuse_is_refused_first() {
     let error = complete(&["--klusterlet-annotation", "no spaces=1"]).expect_err("refused");
     assert!(
