@@ -426,10 +426,8 @@ impl Watch {
     /// The next event.
     #[track_caller]
     pub fn next(&mut self) -> Event {
-        match self.try_next() {
-            Some(event) => event,
-            None => panic!("{} ended", self.path),
-        }
+        let event = self.try_next();
+        event.unwrap_or_else(|| panic!("{} ended", self.path))
     }
 
     /// The next event, or none when the server ends the watch.
