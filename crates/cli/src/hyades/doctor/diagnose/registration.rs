@@ -179,7 +179,7 @@ impl Registration<'_> {
             _ => format!("{} is pending for {}", request.name, words::seconds(age)),
         };
         let fix = match (self.owner, requesters.as_slice()) {
-            (Some(owner), [one]) if owner != *one => self.deregister(),
+            (Some(owner), [one]) if owner != *one => self.accept(" --replace"),
             (_, [_, _, ..]) => self.accept(" --requesters <common-name>"),
             _ => self.accept(""),
         };
@@ -192,17 +192,9 @@ impl Registration<'_> {
             _ => false,
         };
         match is_of_another {
-            true => self.deregister(),
+            true => self.accept(" --replace"),
             false => format!("kubectl --context {} delete csr {}", self.its, request.name),
         }
-    }
-
-    /// What frees a name that another agent owns.
-    fn deregister(&self) -> String {
-        format!(
-            "kubectl --context {} delete managedcluster {}",
-            self.its, self.name
-        )
     }
 
     /// Whether the hub accepts the WEC.

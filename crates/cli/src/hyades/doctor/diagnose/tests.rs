@@ -325,14 +325,14 @@ fn requests_fail_by_what_became_of_them() {
         &hub(RequestState::Denied("taken".to_owned()), other),
         expect![[r#"
             failed  cluster1  csr  cluster1-abcde was denied: taken
-                                   fix: kubectl --context its1 delete managedcluster cluster1
+                                   fix: clusteradm --context its1 accept --clusters cluster1 --replace
         "#]],
     );
     check(
         &hub(RequestState::Pending, other),
         expect![[r#"
         failed  cluster1  csr  cluster1-abcde is pending: it asks for system:open-cluster-management:cluster1:b, and the name belongs to system:open-cluster-management:cluster1:a
-                               fix: kubectl --context its1 delete managedcluster cluster1
+                               fix: clusteradm --context its1 accept --clusters cluster1 --replace
     "#]],
     );
     check(
