@@ -82,6 +82,7 @@ async fn said(admin: &Client, type_: &str) -> Option<(String, String, String)> {
 async fn an_add_on_follows_its_placement() {
     let its = Its::with_hub(Options::default()).await;
     its.register("c1", "a").await;
+    its.report_available("c1").await;
     let label = async |value: Value| {
         let api: Api<hyades_api::cluster::ManagedCluster> = Api::all(its.admin());
         let patch = Patch::Merge(json!({"metadata": {"labels": {"env": value}}}));
@@ -188,6 +189,11 @@ async fn the_agent_of_a_wec_gets_certificates_of_its_own_add_ons_only() {
     its.apply(&template(json!([{"type": "KubeClient"}]))).await;
     its.apply(&offered(json!({}))).await;
     its.apply(&enabled()).await;
+    its.until("the add-on has its registration", async |admin| {
+        let addon = addon(admin).await;
+        addon.is_some_and(|addon| !addon.status.registrations.is_empty())
+    })
+    .await;
     let user = "system:open-cluster-management:cluster:c1:addon:hello:agent:hello";
     let good = ask(&its.agent(&own), user).await;
     let stolen = ask(&its.agent(&other), user).await;
