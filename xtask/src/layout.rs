@@ -36,6 +36,8 @@ const REHEARSAL_MAX: Duration = Duration::from_secs(300);
 /// would not show them doing anything new.
 const REST: Duration = Duration::from_secs(10);
 
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// Where the linker finds the order, relative to the checkout.
 const LAYOUT: &str = "crates/cli/layout/x86_64-unknown-linux-gnu.txt";
 
@@ -86,7 +88,8 @@ fn build(root: &Path) -> Result<PathBuf> {
     cargo
         .current_dir(root)
         .args(["rustc", "--release", "--locked", "--package", "hyades"])
-        .args(["--bin", "hyades", "--", "-C", "strip=none"]);
+        .args(["--bin", "hyades", "--target-dir", "target"])
+        .args(["--", "-C", "strip=none"]);
     ensure!(cargo.status()?.success(), "the release build failed");
     // Elsewhere than the next build puts its own.
     let program = root.join("target/layout-hyades");
@@ -96,6 +99,12 @@ fn build(root: &Path) -> Result<PathBuf> {
 
 /// A host under callgrind, ended when dropped.
 struct Rehearsal(Child);
+
+impl Rehearsal {
+    fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
+}
 
 impl Drop for Rehearsal {
     fn drop(&mut self) {
@@ -125,18 +134,14 @@ fn rehearse(program: &Path, folder: &Path, kubectl: &OsString) -> Result<()> {
             .context("start valgrind; is it installed?")?,
     );
     let deadline = Instant::now() + REHEARSAL_MAX;
-    while !fs::read_to_string(&log)?.contains("Next:") {
-        ensure!(
-            host.0.try_wait()?.is_none(),
-            "the host ended: see {}",
-            log.display()
-        );
+    let log = log.display();
+    while !fs::read_to_string(log.to_string())?.contains("Next:") {
+        ensure!(!host.has_ended()?, "the host ended: see {log}");
         ensure!(
             Instant::now() < deadline,
-            "not ready in {REHEARSAL_MAX:?}: see {}",
-            log.display()
+            "not ready in {REHEARSAL_MAX:?}: see {log}"
         );
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(LOOK_AGAIN);
     }
     std::thread::sleep(REST);
     let work = folder.join("work.json");
@@ -150,7 +155,8 @@ fn rehearse(program: &Path, folder: &Path, kubectl: &OsString) -> Result<()> {
         let mut command = Command::new(kubectl);
         command.arg("--kubeconfig").arg(data.join("kubeconfig"));
         let [context, rest @ ..] = step;
-        command.args(["--context", context]).args(rest);
+        command.args(["--request-timeout=60s", "--context", context]);
+        command.args(rest);
         let status = command
             .status()
             .context("run kubectl; name it with --kubectl")?;
@@ -160,7 +166,14 @@ fn rehearse(program: &Path, folder: &Path, kubectl: &OsString) -> Result<()> {
     let mut down = Command::new(program);
     down.args(["down", "--data-dir"]).arg(&data);
     ensure!(down.status()?.success(), "the host did not stop");
-    host.0.wait()?;
+    let deadline = Instant::now() + REHEARSAL_MAX;
+    while !host.has_ended()? {
+        ensure!(
+            Instant::now() < deadline,
+            "not ended in {REHEARSAL_MAX:?}: see {log}"
+        );
+        std::thread::sleep(LOOK_AGAIN);
+    }
     Ok(())
 }
 

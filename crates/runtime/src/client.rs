@@ -138,7 +138,6 @@ pub fn connect(mut config: Config, user_agent: &str) -> Result<Client, ClientErr
     };
     let agent = HeaderValue::from_str(user_agent).map_err(|error| unusable(error.to_string()))?;
     config.headers.push((USER_AGENT, agent));
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
     transport::client(config).map_err(|error| unusable(Trouble::of(&error).to_string()))
 }
 

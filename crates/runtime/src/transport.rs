@@ -1,9 +1,14 @@
 //! How a client's requests reach its API server.
 //!
-//! Without a proxy, all requests and watches of a client share one HTTP/2 connection: the first
-//! request pays for the handshake, a burst pays for none, and a controller with ten watches holds
-//! one socket and one TLS session. A server that speaks HTTP/1.1 only still gets one connection
-//! for each request under way. Through a proxy it is HTTP/1.1, with kube's own connector.
+//! All requests and watches of a client share one HTTP/2 connection: a burst pays for no
+//! handshake, and a controller with ten watches holds one socket and one TLS session. Requests
+//! begun before the first connection stands open one each, of which one is kept. A server that
+//! speaks HTTP/1.1 only gets one connection for each request under way; so does any server behind
+//! a proxy or with an exec plugin's credentials, where kube's own connector is used.
+//!
+//! Servers allow some hundred streams on a connection (kube-apiserver 100, a host 250); requests
+//! beyond wait for one to end, within the time limit of any request. No client comes near: the
+//! hub's workers and watches together are fewer.
 
 use crate::client::CONNECT_TIMEOUT;
 use crate::client::RESPONSE_TIMEOUT;
@@ -33,24 +38,35 @@ use tower::retry::RetryLayer;
 use tower::util::MapFutureLayer;
 
 /// An HTTP/2 connection that is silent for this long is asked whether it still lives. Watches are
-/// silent for minutes, and a router that forgot the connection says nothing by itself. The same
-/// interval as client-go's.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// silent for minutes, and a router that forgot the connection says nothing by itself.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How long the server may take to say so: ten times the longest round trip around the earth, and
-/// one retransmission; client-go waits 15 s.
-const PING_TIMEOUT: Duration = Duration::from_secs(15);
+/// one retransmission. With the interval it is below [`RESPONSE_TIMEOUT`], so that a request that
+/// ran into a dead connection is not followed by others.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a server may send on one stream before it is read, in bytes. Holds a page of a few
-/// hundred objects, so that a list is not slowed down to one window a round trip.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// How long a connection without new requests is kept for the next. Watches last some five
+/// minutes, and a controller that only watches asks for nothing in between.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What a server may send on all streams together, in bytes: sixteen unread watches do not hold
-/// up the requests beside them, and a stuck reader costs no more memory than this.
+/// How long nothing at all may arrive, or be taken, on a connection with something under way.
+/// Servers end watches after five minutes; HTTP/2 pings count as arriving.
+const STALL_TIMEOUT: Duration = Duration::from_secs(330);
+
+/// What a server may send on one stream before it is read, in bytes: over a round trip of 100 ms,
+/// lists come with 10 MB/s.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// What a server may send on all streams together, in bytes: fifteen watches that nobody reads
+/// still leave room for the requests beside them, and cost no more memory than this.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * STREAM_WINDOW_BYTES;
 
 /// Makes the client that a configuration asks for.
-pub(crate) fn client(config: Config) -> kube::Result<Client> {
+pub(crate) fn client(mut config: Config) -> kube::Result<Client> {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(STALL_TIMEOUT);
+    config.write_timeout = Some(STALL_TIMEOUT);
     // An exec plugin's certificate runs out with its credentials; kube alone knows when.
     if config.proxy_url.is_some() || config.auth_info.exec.is_some() {
         return Ok(bounded(ClientBuilder::try_from(config)?));
@@ -58,6 +74,7 @@ pub(crate) fn client(config: Config) -> kube::Result<Client> {
     let transport = legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
@@ -97,7 +114,7 @@ where
     builder.with_layer(&bounded).build()
 }
 
-/// A connector that offers HTTP/2 first, and bounds TCP and TLS together.
+/// A connector that offers HTTP/2 first, and bounds TCP and TLS together, and silence.
 fn connector(config: &Config) -> kube::Result<TimeoutConnector<HttpsConnector<HttpConnector>>> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -112,7 +129,9 @@ fn connector(config: &Config) -> kube::Result<TimeoutConnector<HttpsConnector<Ht
     };
     let https = builder.enable_http1().enable_http2().wrap_connector(tcp);
     let mut bounded = TimeoutConnector::new(https);
-    bounded.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    bounded.set_connect_timeout(config.connect_timeout);
+    bounded.set_read_timeout(config.read_timeout);
+    bounded.set_write_timeout(config.write_timeout);
     Ok(bounded)
 }
 

@@ -201,22 +201,25 @@ impl Hub {
 
     async fn look(&self, wec: &str, since: Option<Timestamp>) -> Look<()> {
         let found = match self.clusters().get_opt(wec).await {
-            Ok(Some(found)) => found.status.conditions,
+            Ok(Some(found)) => found,
             Ok(None) => return Look::NotYet("no such managed cluster".to_owned()),
             Err(error) => return Look::NotYet(Trouble::of(&error).to_string()),
         };
-        let wanted = [
-            conditions::managed_cluster::JOINED,
-            conditions::managed_cluster::AVAILABLE,
-        ];
-        if !wanted
-            .iter()
-            .all(|type_| conditions::is_true(&found, type_))
-        {
-            if !conditions::is_true(&found, conditions::managed_cluster::JOINED) {
-                self.accept_again(wec).await;
+        let is_accepted = found.spec.hub_accepts_client;
+        let found = found.status.conditions;
+        let is = |type_| conditions::is_true(&found, type_);
+        let is_joined = is(conditions::managed_cluster::JOINED);
+        if !is_joined || !is(conditions::managed_cluster::AVAILABLE) {
+            let mut seen = join::describe(&found);
+            // An agent that was killed before it had its certificate asks once more. Whom the
+            // administrator turned away meanwhile stays out.
+            if is_accepted
+                && !is_joined
+                && let Err(error) = accept::accept_quietly(&self.session, wec).await
+            {
+                seen = format!("{seen}; {error}");
             }
-            return Look::NotYet(join::describe(&found));
+            return Look::NotYet(seen);
         }
         let Some(since) = since else {
             return Look::Done(());
@@ -231,13 +234,6 @@ impl Hub {
             Some(renewed) => Look::NotYet(format!("its lease was renewed last at {}", renewed.0)),
             None => Look::NotYet("its lease was never renewed".to_owned()),
         }
-    }
-
-    /// An agent that was restarted before it had its certificate has lost its key, and asks once
-    /// more.
-    async fn accept_again(&self, wec: &str) {
-        // There is nothing to accept most of the time; the wait that looks here tells the rest.
-        let _ = accept::accept_quietly(&self.session, wec).await;
     }
 
     fn clusters(&self) -> Api<ManagedCluster> {

@@ -315,7 +315,7 @@ mod tests {
             manager.metadata.annotations = Some([(key, window.to_owned())].into());
             flags(&manager)
         };
-        let all = stated("3600").ok().expect("accepted");
+        let all = stated("3600").expect("accepted");
         let last = all.last().map(String::as_str);
         assert_eq!(last, Some("--expired-certificate-window-seconds=3600"));
         let refusal = stated("a month").expect_err("refused");
