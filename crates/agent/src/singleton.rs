@@ -18,20 +18,21 @@ pub async fn run(options: KlusterletAgentOptions, context: Context) -> Result<()
     with_wec(&options.common, &context, async |wec| {
         let sessions = watch::Sender::new(None);
         let receiver = sessions.subscribe();
-        let registration = registration::run_with(
+        // On the heap: nested, the states of both agents leave little of a thread's stack.
+        let registration = Box::pin(registration::run_with(
             &options.common,
             options.registration.clone(),
             context.clone(),
             wec.clone(),
             &sessions,
-        );
-        let works = work::run_with(
+        ));
+        let works = Box::pin(work::run_with(
             &options.common,
             options.work.clone(),
             context.clone(),
             wec.client,
             receiver,
-        );
+        ));
         tokio::try_join!(registration, works).map(drop)
     })
     .await

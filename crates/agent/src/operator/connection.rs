@@ -14,6 +14,7 @@ use hyades_api::names::labels;
 use hyades_runtime::client;
 use hyades_runtime::component;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequestCondition;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
@@ -229,7 +230,15 @@ async fn test_bootstrap(name: &str, secret: Option<&Secret>, cluster: &str) -> F
     }
 }
 
-/// The newest request of the cluster, if it was denied.
+fn denied(request: &CertificateSigningRequest) -> Option<&CertificateSigningRequestCondition> {
+    let conditions = request.status.as_ref()?.conditions.as_deref()?;
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == "Denied")
+}
+
+/// The newest request of the cluster, if it was denied. Times are whole seconds: of several
+/// requests in one, a denied one counts, since a WEC of the same name may have been let in.
 async fn denial(client: &Client, cluster: &str) -> Option<String> {
     let api: Api<CertificateSigningRequest> = Api::all(client.clone());
     let selector = format!("{}={cluster}", labels::CLUSTER_NAME);
@@ -238,16 +247,10 @@ async fn denial(client: &Client, cluster: &str) -> Option<String> {
         .await
         .ok()?;
     let newest = requests.items.iter().max_by_key(|request| {
-        request
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map(|time| time.0)
+        let created = request.metadata.creation_timestamp.as_ref();
+        (created.map(|time| time.0), denied(request).is_some())
     })?;
-    let conditions = newest.status.as_ref()?.conditions.as_deref()?;
-    let denied = conditions
-        .iter()
-        .find(|condition| condition.type_ == "Denied")?;
+    let denied = denied(newest)?;
     Some(format!(
         "the hub denied the certificate request {}: {}: {}",
         newest.name_any(),

@@ -363,7 +363,9 @@ async fn follow(shared: &Shared<'_>, plan: Plan, several: bool) -> Outcome {
                 "bootstrapping at {}: {why}",
                 server.unwrap_or("the former hub")
             );
-            Outcome::Obtained(bootstrap::run(shared, candidate, former, &why).await)
+            // On the heap: what is needed once in a life shall not be kept for all of it.
+            let obtained = Box::pin(bootstrap::run(shared, candidate, former, &why));
+            Outcome::Obtained(obtained.await)
         }
         Plan::Hub(credentials) => {
             pending::forget(shared).await;
