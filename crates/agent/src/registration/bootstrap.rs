@@ -117,18 +117,19 @@ async fn register(
     let key = key.and_then(|former| Key::from_pem(&former.key_pem).ok());
     let key = match key {
         Some(key) => key,
-        None => pending::find(shared).await.unwrap_or_else(Key::generate),
+        None => match pending::find(shared).await {
+            Some(key) => key,
+            None => {
+                let key = Key::generate();
+                pending::write_down(shared, &key).await;
+                key
+            }
+        },
     };
-    let registered = async {
-        tokio::join!(
-            certified(shared, &client, endpoint, &key),
-            create_inventory_object(shared, &client),
-        )
-    };
-    let (issued, ()) = tokio::select! {
-        registered = registered => registered,
-        never = pending::write_down(shared, &key) => match never {},
-    };
+    let (issued, ()) = tokio::join!(
+        certified(shared, &client, endpoint, &key),
+        create_inventory_object(shared, &client),
+    );
     credentials.renewed(issued)
 }
 

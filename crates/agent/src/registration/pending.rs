@@ -2,7 +2,7 @@
 //!
 //! The first key approved under a name owns it. An agent that forgot its key while it waited, or
 //! made another because an answer was lost, would find the name taken by its own former self. So
-//! there is one key for all attempts, and when the wait gets long it is written down.
+//! there is one key for all attempts, and it is written down before anybody is asked.
 
 use super::Shared;
 use crate::credentials;
@@ -16,13 +16,7 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::api::DeleteParams;
 use hyades_runtime::kube::api::ObjectMeta;
 use hyades_runtime::kube::api::PostParams;
-use std::convert::Infallible;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// A wait of this length is one for a person. Requests that are approved automatically are answered
-/// within a fraction of it, and cost no write.
-const LONG_WAIT: Duration = Duration::from_secs(2);
 
 fn secrets(shared: &Shared<'_>) -> Api<Secret> {
     Api::namespaced(shared.context.client.clone(), &shared.context.namespace)
@@ -43,9 +37,9 @@ pub(super) async fn find(shared: &Shared<'_>) -> Option<Key> {
     Key::from_pem(pem).ok()
 }
 
-/// Writes the key down when the wait gets long, and then never ends.
-pub(super) async fn write_down(shared: &Shared<'_>, key: &Key) -> Infallible {
-    tokio::time::sleep(LONG_WAIT).await;
+/// Writes the key down. An agent that cannot registers all the same: it loses the key only if it
+/// is restarted before it has its certificate.
+pub(super) async fn write_down(shared: &Shared<'_>, key: &Key) {
     shared.key_is_written_down.store(true, Ordering::Relaxed);
     let data = [
         (keys::KEY, key.to_ec_pem()),
@@ -80,7 +74,6 @@ pub(super) async fn write_down(shared: &Shared<'_>, key: &Key) -> Infallible {
         let trouble = Trouble::of(&error);
         tracing::warn!("writing Secret {}: {trouble}", names::PENDING_KEY_SECRET);
     }
-    std::future::pending().await
 }
 
 /// Forgets the key once its certificate is saved.

@@ -179,15 +179,18 @@ async fn a_key_that_waits_for_a_person_survives_a_restart_of_the_agent() {
                     .expect("an answer")
             };
             until("the key is written down", async || pending().await).await;
-            agent.cancel();
-            // Somebody accepts while nobody is there to take the certificate.
-            hub.accept("cluster1").await;
-            wec.start_agent().await;
-            until("a second request", async || {
-                (hub.requests().await.len() == 2).then_some(())
+            until("the inventory object and a request", async || {
+                hub.clusters()
+                    .get_opt("cluster1")
+                    .await
+                    .expect("an answer")?;
+                hub.requests().await.pop()
             })
             .await;
+            agent.cancel();
+            // Somebody accepts while nobody is there to take the certificate, and only once.
             hub.accept("cluster1").await;
+            wec.start_agent().await;
             until_available(&hub, "cluster1").await;
             until("the written key is gone", async || {
                 pending().await.is_none().then_some(())

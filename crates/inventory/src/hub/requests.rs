@@ -60,6 +60,9 @@ const APPROVED_MESSAGE: &str =
 const HANDED_OVER_MESSAGE: &str =
     "Auto approved because an administrator handed the cluster's name over to this agent.";
 
+/// Message of an approval of an agent that asks again with the key that it was let in with.
+const OWN_KEY_MESSAGE: &str = "Auto approved because the cluster's name belongs to this key.";
+
 /// Message of an approval of an agent that comes back after its certificate expired.
 const RECOVERED_MESSAGE: &str =
     "Auto approved because the agent showed the expired certificate of the same key.";
@@ -138,11 +141,17 @@ impl Approver {
                 Ok(None)
             }
             Verdict::Approve(Approval::RightToRenew) => self.renew(object, cluster).await,
-            Verdict::Approve(Approval::FormerKey) => {
+            Verdict::Approve(approval @ (Approval::FormerKey | Approval::OwnKey)) => {
+                let (message, by) = match approval {
+                    Approval::OwnKey => (OWN_KEY_MESSAGE, " because its key owns the name"),
+                    _ => (
+                        RECOVERED_MESSAGE,
+                        " because the agent showed the expired certificate of this key",
+                    ),
+                };
                 let live = self.live(&name).await?;
-                self.conclude(live, "Approved", APPROVED_REASON, RECOVERED_MESSAGE)
+                self.conclude(live, "Approved", APPROVED_REASON, message)
                     .await?;
-                let by = " because the agent showed the expired certificate of this key";
                 self.tell_approval(object, "ManagedClusterCSRAutoApproved", by)
                     .await;
                 Ok(None)
@@ -261,7 +270,10 @@ impl Approver {
                 HANDED_OVER_MESSAGE.to_owned(),
                 " because the name was handed over".to_owned(),
             ),
-            Approval::RightToRenew | Approval::ListedUser | Approval::FormerKey => (
+            Approval::RightToRenew
+            | Approval::ListedUser
+            | Approval::FormerKey
+            | Approval::OwnKey => (
                 APPROVED_MESSAGE.to_owned(),
                 format!(" for the listed user {}", request.user),
             ),

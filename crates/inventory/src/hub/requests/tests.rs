@@ -121,10 +121,7 @@ fn another_key_under_the_same_agents_name_is_left_to_people_with_a_warning() {
         owner: situation.owner.clone(),
         ..Situation::default()
     };
-    assert_eq!(
-        verdict(&request, same),
-        Verdict::Approve(Approval::ListedUser)
-    );
+    assert_eq!(verdict(&request, same), Verdict::Approve(Approval::OwnKey));
     let Verdict::Warn(message) = verdict(&proper(&a, "listed"), situation) else {
         panic!("not left to people");
     };

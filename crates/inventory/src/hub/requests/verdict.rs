@@ -19,6 +19,8 @@ pub(super) enum Approval {
     Rule(String),
     /// An administrator's, who handed the name over.
     HandOver,
+    /// That of whoever let the owner in: the request shows the key that earned the name.
+    OwnKey,
     /// Its own: it showed the expired certificate of the same key.
     FormerKey,
 }
@@ -88,8 +90,15 @@ pub(super) fn decide(request: &Result<Request, NotOurs>, situation: Situation) -
     }
     let owned_by_another_key =
         |owner: &Owner| !owner.key_sha256.is_empty() && owner.key_sha256 != request.key_sha256;
-    if situation.owner.as_ref().is_some_and(owned_by_another_key) {
-        return Verdict::Warn(other_key(&request.agent));
+    match &situation.owner {
+        Some(owner) if owned_by_another_key(owner) => {
+            return Verdict::Warn(other_key(&request.agent));
+        }
+        // The agent was restarted before it had its certificate, or has lost it.
+        Some(owner) if owner.key_sha256 == request.key_sha256 => {
+            return Verdict::Approve(Approval::OwnKey);
+        }
+        _ => {}
     }
     match situation.rule {
         _ if situation.is_joined => Verdict::Leave,
