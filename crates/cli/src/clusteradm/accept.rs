@@ -25,6 +25,7 @@ use decide::decide;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::names::annotations;
 use hyades_api::names::labels;
+use hyades_runtime::Trouble;
 use hyades_runtime::k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -327,14 +328,26 @@ async fn put_approval(
     });
     let condition = serde_json::from_value(condition).map_err(kube::Error::SerdeError)?;
     status.conditions.get_or_insert_default().push(condition);
-    api.replace_subresource(
-        "approval",
-        &request.name_any(),
-        &PostParams::default(),
-        &approved,
-    )
-    .await
-    .map(drop)
+    let name = request.name_any();
+    let parameters = PostParams::default();
+    let put = api.replace_subresource("approval", &name, &parameters, &approved);
+    let Err(error) = put.await else {
+        return Ok(());
+    };
+    // The hub approves some requests by itself, perhaps in this very moment.
+    match Trouble::of(&error).is_conflict() && is_approved(&api.get(&name).await?) {
+        true => Ok(()),
+        false => Err(error),
+    }
+}
+
+fn is_approved(request: &CertificateSigningRequest) -> bool {
+    let status = request.status.as_ref();
+    let mut conditions = status
+        .iter()
+        .flat_map(|status| &status.conditions)
+        .flatten();
+    conditions.any(|condition| condition.type_ == "Approved")
 }
 
 /// Who accepts, for the Event that tells. A server that does not say leaves the command's name.
