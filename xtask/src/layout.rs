@@ -85,12 +85,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 /// Builds the released binary with its symbols.
 fn build(root: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    // Not by flags for the compiler: those would give the functions of the last crate other names.
+    // Not by the profile, which goes into the names of all functions.
     cargo
         .current_dir(root)
-        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
-        .args(["build", "--release", "--locked", "--package", "hyades"])
-        .args(["--target-dir", "target"]);
+        .args(["rustc", "--release", "--locked", "--package", "hyades"])
+        .args(["--bin", "hyades", "--target-dir", "target"])
+        .args(["--", "-C", "strip=none"]);
     ensure!(cargo.status()?.success(), "the release build failed");
     // Elsewhere than the next build puts its own.
     let program = root.join("target/layout-hyades");
