@@ -31,7 +31,14 @@ use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::api::ListParams;
 use jiff::Timestamp;
+use std::cell::Cell;
+use std::cell::RefCell;
 use std::time::Duration;
+use std::time::Instant;
+
+/// Pause before a WEC that is accepted and has not joined is accepted again: an agent that is well
+/// joins within it.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A session of clusteradm in a space of this host.
 ///
@@ -190,16 +197,17 @@ impl Hub {
         since: Option<Timestamp>,
         session: &Session,
     ) -> anyhow::Result<()> {
+        let again = AcceptAgain::new(&self.session, wec);
         let result = wait::until(
             &format!("{wec} to be Joined and Available"),
             self.session.timeout,
-            || async { Ok(self.look(wec, since).await) },
+            || async { Ok(self.look(wec, since, &again).await) },
         )
         .await;
         self.with_pods(result, session, namespaces::AGENT).await
     }
 
-    async fn look(&self, wec: &str, since: Option<Timestamp>) -> Look<()> {
+    async fn look(&self, wec: &str, since: Option<Timestamp>, again: &AcceptAgain<'_>) -> Look<()> {
         let found = match self.clusters().get_opt(wec).await {
             Ok(Some(found)) => found,
             Ok(None) => return Look::NotYet("no such managed cluster".to_owned()),
@@ -211,13 +219,10 @@ impl Hub {
         let is_joined = is(conditions::managed_cluster::JOINED);
         if !is_joined || !is(conditions::managed_cluster::AVAILABLE) {
             let mut seen = join::describe(&found);
-            // An agent that was killed before it had its certificate asks once more. Whom the
-            // administrator turned away meanwhile stays out.
-            if is_accepted
-                && !is_joined
-                && let Err(error) = accept::accept_quietly(&self.session, wec).await
-            {
-                seen = format!("{seen}; {error}");
+            // Whom the administrator turned away meanwhile stays out.
+            if is_accepted && !is_joined {
+                again.when_due().await;
+                seen.push_str(&again.trouble.borrow());
             }
             return Look::NotYet(seen);
         }
@@ -268,6 +273,38 @@ impl Hub {
         Err(anyhow::anyhow!(
             "{error:#}; pods in {namespace} of {wec:?}: {pods}"
         ))
+    }
+}
+
+/// Accepts a WEC again at a calm pace: an agent that was killed before it had its certificate asks
+/// once more.
+struct AcceptAgain<'a> {
+    hub: &'a Session,
+    wec: &'a str,
+    due: Cell<Instant>,
+    /// `; ` and why the last attempt failed; empty if it did not.
+    trouble: RefCell<String>,
+}
+
+impl<'a> AcceptAgain<'a> {
+    fn new(hub: &'a Session, wec: &'a str) -> Self {
+        Self {
+            hub,
+            wec,
+            due: Cell::new(Instant::now() + ACCEPT_PAUSE),
+            trouble: RefCell::default(),
+        }
+    }
+
+    /// Accepts the WEC, unless that was done a moment ago.
+    async fn when_due(&self) {
+        if Instant::now() < self.due.get() {
+            return;
+        }
+        let result = accept::accept_quietly(self.hub, self.wec).await;
+        let trouble = result.err().map(|error| format!("; {error}"));
+        self.trouble.replace(trouble.unwrap_or_default());
+        self.due.set(Instant::now() + ACCEPT_PAUSE);
     }
 }
 
