@@ -13,7 +13,7 @@ mod decide;
 mod replace;
 mod watch;
 
-use super::flags::parse_name_list;
+use super::flags::ClusterOption;
 use super::preflight;
 use super::session::Session;
 use crate::wait;
@@ -22,6 +22,7 @@ use anyhow::anyhow;
 use anyhow::bail;
 use decide::Wish;
 use decide::decide;
+use decide::has;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::names::annotations;
 use hyades_api::names::labels;
@@ -37,7 +38,6 @@ use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
 use serde_json::json;
-use std::collections::BTreeSet;
 
 /// Set by agents that register with AWS IAM; they make no request to approve.
 const AWS_ARN: &str = "agent.open-cluster-management.io/managed-cluster-arn";
@@ -45,34 +45,24 @@ const AWS_ARN: &str = "agent.open-cluster-management.io/managed-cluster-arn";
 /// The command line.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AcceptArgs {
-    /// Name of the cluster
-    #[arg(short, long, default_value = "", hide_default_value = true)]
-    pub cluster: String,
-    /// Names of the clusters, separated by commas
-    #[arg(long, value_delimiter = ',')]
-    pub clusters: Option<Vec<String>>,
+    #[command(flatten)]
+    clusters: ClusterOption,
     /// Wait until there is something to accept
     #[arg(long)]
-    pub wait: bool,
+    wait: bool,
     /// Approve every request for the cluster, whoever made it
     #[arg(long)]
-    pub skip_approve_check: bool,
+    skip_approve_check: bool,
     /// Common names whose requests are approved
     #[arg(long, value_delimiter = ',')]
-    pub requesters: Vec<String>,
+    requesters: Vec<String>,
     /// Keep accepting clusters as they ask, all or those named, until Ctrl-C
     #[arg(long, conflicts_with_all = ["wait", "replace"])]
-    pub watch: bool,
+    watch: bool,
     /// Hand the cluster's name over from the agent that owns it to the one that asks for it; the
     /// former is refused from then on
     #[arg(long)]
-    pub replace: bool,
-}
-
-impl AcceptArgs {
-    fn names(&self) -> anyhow::Result<BTreeSet<String>> {
-        parse_name_list(&self.cluster, self.clusters.as_deref())
-    }
+    replace: bool,
 }
 
 /// Why a cluster was not accepted: several reasons are told together.
@@ -101,9 +91,9 @@ enum Attempt {
 ///
 /// Not a hub; for each cluster, what failed.
 pub async fn run(session: &Session, args: &AcceptArgs) -> anyhow::Result<()> {
-    let clusters = match args.watch && args.cluster.is_empty() && args.clusters.is_none() {
-        true => BTreeSet::new(),
-        false => args.names()?,
+    let clusters = match args.watch {
+        true => args.clusters.optional()?,
+        false => args.clusters.required()?,
     };
     session.announce_dry_run();
     preflight::is_hub(&session.target).await?;
@@ -335,19 +325,10 @@ async fn put_approval(
         return Ok(());
     };
     // The hub approves some requests by itself, perhaps in this very moment.
-    match Trouble::of(&error).is_conflict() && is_approved(&api.get(&name).await?) {
+    match Trouble::of(&error).is_conflict() && has(&api.get(&name).await?, "Approved") {
         true => Ok(()),
         false => Err(error),
     }
-}
-
-fn is_approved(request: &CertificateSigningRequest) -> bool {
-    let status = request.status.as_ref();
-    let mut conditions = status
-        .iter()
-        .flat_map(|status| &status.conditions)
-        .flatten();
-    conditions.any(|condition| condition.type_ == "Approved")
 }
 
 /// Who accepts, for the Event that tells. A server that does not say leaves the command's name.

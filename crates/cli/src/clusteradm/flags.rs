@@ -209,7 +209,7 @@ fn check_names(what: &str, list: BTreeSet<String>) -> anyhow::Result<BTreeSet<St
 /// # Errors
 ///
 /// None named.
-pub fn parse_name_list(one: &str, several: Option<&[String]>) -> anyhow::Result<BTreeSet<String>> {
+fn parse_name_list(one: &str, several: Option<&[String]>) -> anyhow::Result<BTreeSet<String>> {
     let is_empty = |names: &[String]| names.iter().all(|name| name.trim().is_empty());
     if several.is_some_and(is_empty) {
         anyhow::bail!("--clusters cannot be set as an empty value");

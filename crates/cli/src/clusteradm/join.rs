@@ -103,16 +103,7 @@ pub async fn execute(session: &Session, args: &JoinArgs) -> anyhow::Result<Outco
     }
     match managed {
         None => install(session, args, &plan, None).await,
-        Some(Managed { target, .. }) => {
-            let session = Session {
-                header: session.header.clone(),
-                target,
-                dry_run: session.dry_run,
-                timeout: session.timeout,
-                console: session.console,
-            };
-            install(&session, args, &plan, None).await
-        }
+        Some(Managed { target, .. }) => install(&session.on(target), args, &plan, None).await,
     }
 }
 

@@ -19,6 +19,15 @@ pub struct Session {
 }
 
 impl Session {
+    /// The same run of the command, on another cluster.
+    pub fn on(&self, target: Target) -> Self {
+        Self {
+            header: self.header.clone(),
+            target,
+            ..*self
+        }
+    }
+
     /// Says so when nothing will be applied.
     pub fn announce_dry_run(&self) {
         if self.dry_run {

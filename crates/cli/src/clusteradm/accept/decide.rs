@@ -194,7 +194,8 @@ fn requester(request: &CertificateSigningRequest) -> Result<(String, String), St
     ))
 }
 
-fn has(request: &CertificateSigningRequest, type_: &str) -> bool {
+/// Whether a request has a condition of this type.
+pub fn has(request: &CertificateSigningRequest, type_: &str) -> bool {
     let status = request.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|conditions| conditions.iter().any(|found| found.type_ == type_))

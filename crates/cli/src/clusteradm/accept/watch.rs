@@ -9,6 +9,7 @@
 use super::AcceptArgs;
 use super::Attempt;
 use super::accept;
+use super::decide::has;
 use crate::clusteradm::session::Session;
 use crate::console::Console;
 use anyhow::Context;
@@ -27,6 +28,7 @@ use hyades_runtime::kube::runtime::watcher;
 use hyades_runtime::shutdown;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Pause before a cluster is tried again that could not be accepted.
@@ -64,8 +66,7 @@ pub(super) async fn run(
         };
         let object = clusters.get(&cluster);
         let uid = object.as_ref().and_then(|object| object.uid());
-        let due =
-            object.is_some_and(|object| is_due(&object, requests.list().iter().map(|r| &**r)));
+        let due = object.is_some_and(|object| is_due(&object, || requests.list()));
         if !due {
             accepted.remove(&cluster);
         } else if accepted.get(&cluster) != Some(&uid)
@@ -98,10 +99,8 @@ async fn one(
     troubles: &mut HashMap<String, String>,
 ) -> bool {
     let quiet = Session {
-        header: session.header.clone(),
-        target: session.target.clone(),
         console: Console::Silent,
-        ..*session
+        ..session.on(session.target.clone())
     };
     let trouble = match accept(&quiet, args, cluster).await {
         Ok(Attempt::Accepted) => {
@@ -128,9 +127,10 @@ async fn one(
 
 /// Whether a cluster asks to be accepted: it waits, and a request of it is undecided or approved.
 /// One that was accepted once and turned away is not let in again behind its administrator's back.
-fn is_due<'a>(
+/// `requests` are only listed for one that waits.
+fn is_due(
     object: &ManagedCluster,
-    requests: impl IntoIterator<Item = &'a CertificateSigningRequest>,
+    requests: impl FnOnce() -> Vec<Arc<CertificateSigningRequest>>,
 ) -> bool {
     let all = &object.status.conditions;
     let is_known = conditions::find(all, types::HUB_ACCEPTED).is_some();
@@ -138,13 +138,10 @@ fn is_due<'a>(
         return false;
     }
     let name = object.name_any();
-    let asks = |request: &CertificateSigningRequest| {
-        let status = request.status.as_ref();
-        let said = status.and_then(|status| status.conditions.as_ref());
-        let is_denied = said.is_some_and(|all| all.iter().any(|found| found.type_ == "Denied"));
-        request.labels().get(labels::CLUSTER_NAME) == Some(&name) && !is_denied
+    let asks = |request: &Arc<CertificateSigningRequest>| {
+        request.labels().get(labels::CLUSTER_NAME) == Some(&name) && !has(request, "Denied")
     };
-    requests.into_iter().any(asks)
+    requests().iter().any(asks)
 }
 
 fn watch_clusters(session: &Session, queue: Queue<String>) -> Cache<ManagedCluster> {
@@ -189,30 +186,31 @@ mod tests {
         serde_json::from_value(object).expect("a ManagedCluster")
     }
 
-    fn request(cluster: &str, condition: Option<&str>) -> CertificateSigningRequest {
+    fn request(cluster: &str, condition: Option<&str>) -> Vec<Arc<CertificateSigningRequest>> {
         let conditions: Vec<_> = condition
             .iter()
             .map(|type_| json!({"type": type_, "status": "True"}))
             .collect();
-        serde_json::from_value(json!({
+        let request = serde_json::from_value(json!({
             "metadata": {"name": "r", "labels": {labels::CLUSTER_NAME: cluster}},
             "spec": {"request": "", "signerName": "x"},
             "status": {"conditions": conditions},
         }))
-        .expect("a request")
+        .expect("a request");
+        vec![Arc::new(request)]
     }
 
     #[test]
     fn only_who_asks_and_was_never_decided_on_is_accepted() {
         let new = cluster(json!({}));
-        assert!(is_due(&new, [&request("c1", None)]));
-        assert!(is_due(&new, [&request("c1", Some("Approved"))]));
-        assert!(!is_due(&new, [&request("c1", Some("Denied"))]));
-        assert!(!is_due(&new, [&request("c10", None)]));
+        assert!(is_due(&new, || request("c1", None)));
+        assert!(is_due(&new, || request("c1", Some("Approved"))));
+        assert!(!is_due(&new, || request("c1", Some("Denied"))));
+        assert!(!is_due(&new, || request("c10", None)));
         let turned_away = cluster(json!({"conditions": [{
             "type": types::HUB_ACCEPTED, "status": "False", "reason": "r", "message": "",
             "lastTransitionTime": "1970-01-01T00:00:00Z",
         }]}));
-        assert!(!is_due(&turned_away, [&request("c1", None)]));
+        assert!(!is_due(&turned_away, || request("c1", None)));
     }
 }
