@@ -1,17 +1,16 @@
 //! `clusteradm clean`: makes a hub an ordinary cluster again. Definitions and inventory stay.
 
+use super::kinds::CLUSTER_MANAGER;
+use super::kinds::CLUSTER_ROLE;
+use super::kinds::CLUSTER_ROLE_BINDING;
+use super::kinds::MANAGED_CLUSTER;
+use super::kinds::NAMESPACE;
+use super::kinds::SECRET;
+use super::kinds::SERVICE_ACCOUNT;
 use super::objects;
-use super::objects::CLUSTER_MANAGER;
-use super::objects::CLUSTER_ROLE;
-use super::objects::CLUSTER_ROLE_BINDING;
-use super::objects::DEFINITION;
-use super::objects::DEPLOYMENT;
-use super::objects::MANAGED_CLUSTER;
-use super::objects::NAMESPACE;
-use super::objects::SECRET;
-use super::objects::SERVICE_ACCOUNT;
 use super::objects::condition_status;
 use super::objects::name_of;
+use super::operator;
 use super::preflight;
 use super::session::Session;
 use anyhow::bail;
@@ -52,18 +51,7 @@ pub async fn run(session: &Session, args: &CleanArgs) -> anyhow::Result<()> {
         bail!("--output-file cannot be used: clean renders no objects; leave it out");
     }
     session.announce_dry_run();
-    let definition = CLUSTER_MANAGER.full_plural();
-    if objects::all(session, DEFINITION)
-        .get(&definition)
-        .await?
-        .is_none()
-    {
-        bail!(
-            "hub has not been initialized\ncontext {:?} at {} has no {definition}; choose the hub's context with --context",
-            session.target.name,
-            session.target.server
-        );
-    }
+    preflight::is_initialised(session, "hub has not been initialized").await?;
     check_detached(session).await?;
     remove_bootstrap(session).await?;
     let managers = objects::all(session, CLUSTER_MANAGER);
@@ -133,20 +121,7 @@ async fn purge_operator(session: &Session, manager: &str) -> anyhow::Result<()> 
             .line("operator not purged: there are other ClusterManagers on the hub");
         return Ok(());
     }
-    let name = names::CLUSTER_MANAGER;
-    objects::within(session, DEPLOYMENT, namespaces::OPERATOR)
-        .delete(name)
-        .await?;
-    objects::all(session, DEFINITION)
-        .delete(&CLUSTER_MANAGER.full_plural())
-        .await?;
-    objects::all(session, CLUSTER_ROLE).delete(name).await?;
-    objects::all(session, CLUSTER_ROLE_BINDING)
-        .delete(name)
-        .await?;
-    objects::within(session, SERVICE_ACCOUNT, namespaces::OPERATOR)
-        .delete(name)
-        .await?;
+    operator::purge(session, CLUSTER_MANAGER, names::CLUSTER_MANAGER).await?;
     objects::all(session, NAMESPACE)
         .delete(namespaces::OPERATOR)
         .await?;

@@ -1,11 +1,11 @@
 //! `clusteradm clusterset`: who belongs to a set, and who may use it.
 
 use super::flags::split_names;
+use super::kinds::CLUSTER_SET;
+use super::kinds::MANAGED_CLUSTER;
+use super::kinds::SET_BINDING;
 use super::names;
 use super::objects;
-use super::objects::CLUSTER_SET;
-use super::objects::MANAGED_CLUSTER;
-use super::objects::SET_BINDING;
 use super::objects::label_of;
 use super::objects::set_label;
 use super::preflight;
@@ -94,7 +94,6 @@ async fn set(session: &Session, args: &SetArgs) -> anyhow::Result<()> {
         let (before, changed) = clusters
             .change(cluster, advice, |cluster| {
                 set_label(cluster, labels::CLUSTER_SET, name);
-                Ok(())
             })
             .await?;
         let earlier = label_of(&before, labels::CLUSTER_SET);
@@ -109,10 +108,7 @@ async fn set(session: &Session, args: &SetArgs) -> anyhow::Result<()> {
     if namespaces.is_empty() {
         return Ok(());
     }
-    let add = |set: &mut Value| {
-        add_namespaces(set, namespaces.iter().map(String::as_str));
-        Ok(())
-    };
+    let add = |set: &mut Value| add_namespaces(set, namespaces.iter().map(String::as_str));
     let (_, changed) = sets.change(name, &advice, add).await?;
     let namespaces: Vec<&str> = namespaces.iter().map(String::as_str).collect();
     let namespaces = namespaces.join(", ");

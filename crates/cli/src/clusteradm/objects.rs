@@ -2,25 +2,21 @@
 //!
 //! In a dry run the server is asked to check each write and to keep none.
 
+use super::kinds::DEFINITION;
+use super::kinds::Kind;
 use super::session::Session;
 use crate::wait;
 use crate::wait::Look;
 use anyhow::Context;
 use anyhow::bail;
-use hyades_api::names::ADDON_GROUP;
-use hyades_api::names::CLUSTER_GROUP;
-use hyades_api::names::OPERATOR_GROUP;
-use hyades_api::names::WORK_GROUP;
 use hyades_runtime::Trouble;
 use hyades_runtime::kube::Api;
-use hyades_runtime::kube::api::ApiResource;
 use hyades_runtime::kube::api::DeleteParams;
 use hyades_runtime::kube::api::DynamicObject;
 use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
-use hyades_runtime::kube::core::GroupVersionKind;
 use serde_json::Value;
 use serde_json::json;
 use std::time::Duration;
@@ -31,158 +27,6 @@ const PAGE_OBJECTS: u32 = 500;
 const ATTEMPTS_MAX: u32 = 5;
 /// Pause between two such attempts.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// A kind of object, as the API names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    plural: &'static str,
-}
-
-const fn kind(
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    plural: &'static str,
-) -> Kind {
-    Kind {
-        group,
-        version,
-        kind,
-        plural,
-    }
-}
-
-/// The inventory objects.
-pub const MANAGED_CLUSTER: Kind = kind(CLUSTER_GROUP, "v1", "ManagedCluster", "managedclusters");
-/// Their sets.
-pub const CLUSTER_SET: Kind = kind(
-    CLUSTER_GROUP,
-    "v1beta2",
-    "ManagedClusterSet",
-    "managedclustersets",
-);
-/// What lets a namespace use a set.
-pub const SET_BINDING: Kind = kind(
-    CLUSTER_GROUP,
-    "v1beta2",
-    "ManagedClusterSetBinding",
-    "managedclustersetbindings",
-);
-/// Requests for a choice of clusters.
-pub const PLACEMENT: Kind = kind(CLUSTER_GROUP, "v1beta1", "Placement", "placements");
-/// The clusters chosen.
-pub const PLACEMENT_DECISION: Kind = kind(
-    CLUSTER_GROUP,
-    "v1beta1",
-    "PlacementDecision",
-    "placementdecisions",
-);
-/// Works.
-pub const MANIFEST_WORK: Kind = kind(WORK_GROUP, "v1", "ManifestWork", "manifestworks");
-/// One work for every cluster of a placement.
-pub const REPLICA_SET: Kind = kind(
-    WORK_GROUP,
-    "v1alpha1",
-    "ManifestWorkReplicaSet",
-    "manifestworkreplicasets",
-);
-/// Add-ons on offer.
-pub const OFFERED_ADDON: Kind = kind(
-    ADDON_GROUP,
-    "v1alpha1",
-    "ClusterManagementAddOn",
-    "clustermanagementaddons",
-);
-/// Add-ons enabled for a cluster.
-pub const ADDON: Kind = kind(
-    ADDON_GROUP,
-    "v1alpha1",
-    "ManagedClusterAddOn",
-    "managedclusteraddons",
-);
-/// What an add-on installs.
-pub const ADDON_TEMPLATE: Kind = kind(ADDON_GROUP, "v1alpha1", "AddOnTemplate", "addontemplates");
-/// Clusters that Cluster API makes.
-pub const CAPI_CLUSTER: Kind = kind("cluster.x-k8s.io", "v1beta1", "Cluster", "clusters");
-/// How the hub runs.
-pub const CLUSTER_MANAGER: Kind = kind(OPERATOR_GROUP, "v1", "ClusterManager", "clustermanagers");
-/// How the agent runs.
-pub const KLUSTERLET: Kind = kind(OPERATOR_GROUP, "v1", "Klusterlet", "klusterlets");
-/// Definitions of kinds.
-pub const DEFINITION: Kind = kind(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-);
-/// Deployments.
-pub const DEPLOYMENT: Kind = kind("apps", "v1", "Deployment", "deployments");
-/// Secrets.
-pub const SECRET: Kind = kind("", "v1", "Secret", "secrets");
-/// Namespaces.
-pub const NAMESPACE: Kind = kind("", "v1", "Namespace", "namespaces");
-/// Accounts of pods.
-pub const SERVICE_ACCOUNT: Kind = kind("", "v1", "ServiceAccount", "serviceaccounts");
-/// Rights everywhere.
-pub const CLUSTER_ROLE: Kind = kind(RBAC_GROUP, "v1", "ClusterRole", "clusterroles");
-/// Who holds them.
-pub const CLUSTER_ROLE_BINDING: Kind = kind(
-    RBAC_GROUP,
-    "v1",
-    "ClusterRoleBinding",
-    "clusterrolebindings",
-);
-
-const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
-
-impl Kind {
-    /// `GROUP/VERSION`.
-    pub fn api_version(&self) -> String {
-        match self.group {
-            "" => self.version.to_owned(),
-            group => format!("{group}/{}", self.version),
-        }
-    }
-
-    /// The name of the kind, such as `ManagedCluster`.
-    pub fn name(&self) -> &'static str {
-        self.kind
-    }
-
-    /// The name of the kind's definition, such as `managedclusters.cluster.open-cluster-management.io`.
-    pub fn full_plural(&self) -> String {
-        match self.group {
-            "" => self.plural.to_owned(),
-            group => format!("{}.{group}", self.plural),
-        }
-    }
-
-    /// A new object of this kind, with nothing but its name.
-    pub fn object(&self, namespace: Option<&str>, name: &str) -> Value {
-        let mut object = json!({
-            "apiVersion": self.api_version(),
-            "kind": self.kind,
-            "metadata": {"name": name},
-        });
-        if let Some(namespace) = namespace {
-            object["metadata"]["namespace"] = json!(namespace);
-        }
-        object
-    }
-
-    /// That there is no such object, as an API server says it.
-    pub fn not_found(&self, name: &str) -> String {
-        format!("{} {name:?} not found", self.full_plural())
-    }
-
-    fn resource(&self) -> ApiResource {
-        let gvk = GroupVersionKind::gvk(self.group, self.version, self.kind);
-        ApiResource::from_gvk_with_plural(&gvk, self.plural)
-    }
-}
 
 /// The objects of one kind, in one namespace or in all.
 pub struct Objects<'a> {
@@ -212,12 +56,45 @@ pub fn within<'a>(session: &'a Session, kind: Kind, namespace: &'a str) -> Objec
     }
 }
 
+/// Whether the server knows a kind.
+///
+/// # Errors
+///
+/// The server cannot be asked, or refuses.
+pub async fn is_defined(session: &Session, kind: Kind) -> anyhow::Result<bool> {
+    let definition = all(session, DEFINITION).get(&kind.full_plural()).await?;
+    Ok(definition.is_some())
+}
+
+/// The objects of a kind without namespaces; none where the server does not know it.
+///
+/// # Errors
+///
+/// The server cannot be asked, or refuses.
+pub async fn list_if_defined(session: &Session, kind: Kind) -> anyhow::Result<Vec<Value>> {
+    match is_defined(session, kind).await? {
+        true => all(session, kind).list(None).await,
+        false => Ok(Vec::new()),
+    }
+}
+
+/// What came of writing an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is new.
+    Created,
+    /// It was there, and has what was wanted now.
+    Changed,
+    /// It was there, and was left as it is.
+    Kept,
+}
+
 impl Objects<'_> {
     /// `KIND NAMESPACE/NAME`, for messages.
     fn call(&self, name: &str) -> String {
         match self.namespace {
-            Some(namespace) => format!("{} {namespace}/{name}", self.kind.kind),
-            None => format!("{} {name}", self.kind.kind),
+            Some(namespace) => format!("{} {namespace}/{name}", self.kind.name()),
+            None => format!("{} {name}", self.kind.name()),
         }
     }
 
@@ -225,7 +102,7 @@ impl Objects<'_> {
     fn complete(&self, object: DynamicObject) -> Value {
         let mut value = serde_json::to_value(object).unwrap_or_default();
         value["apiVersion"] = json!(self.kind.api_version());
-        value["kind"] = json!(self.kind.kind);
+        value["kind"] = json!(self.kind.name());
         value
     }
 
@@ -306,18 +183,41 @@ impl Objects<'_> {
         }
     }
 
+    /// Makes an object. One that is there is changed by `change` if it may be overwritten, and is
+    /// kept else.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Objects::create`] and [`Objects::change`].
+    pub async fn write(
+        &self,
+        object: &Value,
+        may_overwrite: bool,
+        change: impl Fn(&mut Value),
+    ) -> anyhow::Result<Written> {
+        if self.create(object).await? {
+            return Ok(Written::Created);
+        }
+        if !may_overwrite {
+            return Ok(Written::Kept);
+        }
+        let advice = "it was deleted meanwhile; try again";
+        self.change(name_of(object), advice, change).await?;
+        Ok(Written::Changed)
+    }
+
     /// Reads an object, lets `change` change it, and writes it back; again when somebody else
     /// changed it meanwhile. Nothing is written when `change` changes nothing. Gives the object as
     /// it was read at last, and whether it was changed.
     ///
     /// # Errors
     ///
-    /// As for [`Objects::demand`], those of `change`, and a server that refuses.
+    /// As for [`Objects::demand`], and a server that refuses.
     pub async fn change(
         &self,
         name: &str,
         advice: &str,
-        change: impl Fn(&mut Value) -> anyhow::Result<()>,
+        change: impl Fn(&mut Value),
     ) -> anyhow::Result<(Value, bool)> {
         let tried = format!("change the {}", self.call(name));
         let parameters = PostParams {
@@ -329,7 +229,7 @@ impl Objects<'_> {
             attempts += 1;
             let before = self.demand(name, advice).await?;
             let mut after = before.clone();
-            change(&mut after)?;
+            change(&mut after);
             if after == before {
                 return Ok((before, false));
             }
@@ -464,23 +364,6 @@ fn set(entries: &mut Value, key: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_kind_names_its_objects_as_the_api_does() {
-        assert_eq!(
-            SET_BINDING.not_found("global"),
-            "managedclustersetbindings.cluster.open-cluster-management.io \"global\" not found"
-        );
-        assert_eq!(SECRET.full_plural(), "secrets");
-        assert_eq!(
-            PLACEMENT.object(Some("default"), "p"),
-            json!({
-                "apiVersion": "cluster.open-cluster-management.io/v1beta1",
-                "kind": "Placement",
-                "metadata": {"name": "p", "namespace": "default"},
-            })
-        );
-    }
 
     #[test]
     fn what_is_not_there_reads_as_empty() {

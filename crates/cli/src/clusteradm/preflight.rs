@@ -1,5 +1,7 @@
 //! Checks before a command acts: their report, and the two that most commands share.
 
+use super::kinds::CLUSTER_MANAGER;
+use super::objects;
 use super::session::Session;
 use crate::target::Target;
 use anyhow::anyhow;
@@ -121,6 +123,23 @@ pub async fn is_hub(target: &Target) -> anyhow::Result<()> {
         "hub oriented command should not running against non-hub cluster: context {:?} at {} serves no managedclusters; choose the hub's context with --context, or make it a hub with 'clusteradm init'",
         target.name,
         target.server
+    )
+}
+
+/// Checks that `init` got as far as the hub's operator, which is before the cluster is a hub.
+///
+/// # Errors
+///
+/// When it did not, beginning with `headline`; or the cluster cannot be asked.
+pub async fn is_initialised(session: &Session, headline: &str) -> anyhow::Result<()> {
+    if objects::is_defined(session, CLUSTER_MANAGER).await? {
+        return Ok(());
+    }
+    bail!(
+        "{headline}\ncontext {:?} at {} has no {}; choose the hub's context with --context",
+        session.target.name,
+        session.target.server,
+        CLUSTER_MANAGER.full_plural()
     )
 }
 

@@ -1,6 +1,6 @@
 //! How lists are shown: as a tree (upstream's own drawing), as a table, as YAML or JSON.
 
-use super::objects::Kind;
+use super::kinds::Kind;
 use super::session::Session;
 use serde_json::Value;
 use serde_json::json;
@@ -173,7 +173,7 @@ pub fn go_slice<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::objects::MANAGED_CLUSTER;
+    use super::super::kinds::MANAGED_CLUSTER;
     use super::*;
 
     fn listing() -> Listing {

@@ -1,6 +1,10 @@
 //! `clusteradm unjoin`: takes the agent out of a cluster. The hub is not touched.
 
 use super::join::place::is_hosted;
+use super::kinds::KLUSTERLET;
+use super::kinds::NAMESPACE;
+use super::objects;
+use super::operator;
 use super::session::Session;
 use crate::target::Target;
 use crate::wait;
@@ -11,20 +15,12 @@ use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
 use hyades_api::work::AppliedManifestWork;
 use hyades_runtime::Trouble;
-use hyades_runtime::apply;
-use hyades_runtime::apply::Address;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
-use hyades_runtime::k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::DeleteParams;
 use hyades_runtime::kube::api::ListParams;
-use serde_json::Value;
-use serde_json::json;
 use std::path::PathBuf;
-
-/// The definition of Klusterlets.
-const KLUSTERLET_DEFINITION: &str = "klusterlets.operator.open-cluster-management.io";
 
 /// The command line.
 #[derive(Debug, clap::Args)]
@@ -107,15 +103,10 @@ fn registrations(klusterlets: &[Klusterlet]) -> String {
 
 /// The Klusterlets, unless there is no such kind here.
 async fn klusterlets(session: &Session) -> anyhow::Result<Option<Vec<Klusterlet>>> {
-    let target = &session.target;
-    let definitions: Api<CustomResourceDefinition> = Api::all(target.client.clone());
-    let definition = definitions
-        .get_opt(KLUSTERLET_DEFINITION)
-        .await
-        .map_err(|error| target.explain("read the definition of Klusterlets", &error))?;
-    if definition.is_none() {
+    if !objects::is_defined(session, KLUSTERLET).await? {
         return Ok(None);
     }
+    let target = &session.target;
     let api: Api<Klusterlet> = Api::all(target.client.clone());
     let list = api
         .list(&ListParams::default())
@@ -217,7 +208,10 @@ async fn remove_agent(session: &Session, place: &Doomed) -> anyhow::Result<()> {
         })
     })
     .await?;
-    delete(session, "v1", "Namespace", names_of(None, &place.namespace)).await
+    objects::all(session, NAMESPACE)
+        .delete(&place.namespace)
+        .await?;
+    Ok(())
 }
 
 /// Deletes the operator, unless other Klusterlets need it.
@@ -229,46 +223,5 @@ async fn purge_operator(session: &Session) -> anyhow::Result<()> {
             .line("operator not purged: there are other klusterlet on cluster");
         return Ok(());
     }
-    let name = names::KLUSTERLET;
-    let namespaced = names_of(Some(namespaces::OPERATOR), name);
-    let rbac = "rbac.authorization.k8s.io/v1";
-    let doomed = [
-        ("apps/v1", "Deployment", namespaced.clone()),
-        (
-            "apiextensions.k8s.io/v1",
-            "CustomResourceDefinition",
-            names_of(None, KLUSTERLET_DEFINITION),
-        ),
-        (rbac, "ClusterRole", names_of(None, name)),
-        (rbac, "ClusterRoleBinding", names_of(None, name)),
-        ("v1", "ServiceAccount", namespaced),
-    ];
-    for (api_version, kind, metadata) in doomed {
-        delete(session, api_version, kind, metadata).await?;
-    }
-    Ok(())
-}
-
-fn names_of(namespace: Option<&str>, name: &str) -> Value {
-    match namespace {
-        None => json!({ "name": name }),
-        Some(namespace) => json!({"name": name, "namespace": namespace}),
-    }
-}
-
-/// Deletes an object that may be gone already.
-async fn delete(
-    session: &Session,
-    api_version: &str,
-    kind: &str,
-    metadata: Value,
-) -> anyhow::Result<()> {
-    let object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
-    let address = Address::of(&object)?;
-    apply::ensure_absent(&session.target.client, &address)
-        .await
-        .map_err(|error| {
-            let what = format!("delete {kind} {}", address.name);
-            anyhow::Error::new(error).context(what)
-        })
+    operator::purge(session, KLUSTERLET, names::KLUSTERLET).await
 }

@@ -6,12 +6,11 @@
 
 use super::apply;
 use super::choices::ImageChoice;
+use super::kinds::CLUSTER_MANAGER;
+use super::kinds::DEPLOYMENT;
+use super::kinds::KLUSTERLET;
+use super::kinds::Kind;
 use super::objects;
-use super::objects::CLUSTER_MANAGER;
-use super::objects::DEFINITION;
-use super::objects::DEPLOYMENT;
-use super::objects::KLUSTERLET;
-use super::objects::Kind;
 use super::objects::condition_status;
 use super::objects::name_of;
 use super::session::Session;
@@ -144,11 +143,7 @@ async fn upgrade(
 ) -> anyhow::Result<()> {
     session.announce_dry_run();
     let kind = subject.kind;
-    let definition = kind.full_plural();
-    let present = match objects::all(session, DEFINITION).get(&definition).await? {
-        None => Vec::new(),
-        Some(_) => objects::all(session, kind).list(None).await?,
-    };
+    let present = objects::list_if_defined(session, kind).await?;
     if present.is_empty() {
         bail!(
             "{} is not installed in context {:?} at {}; there is nothing to upgrade, choose another context with --context",

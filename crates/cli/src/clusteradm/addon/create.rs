@@ -3,21 +3,20 @@
 use crate::clusteradm::create::FileFlags;
 use crate::clusteradm::flags::check_labels;
 use crate::clusteradm::flags::parse_pair;
+use crate::clusteradm::kinds::ADDON_TEMPLATE;
+use crate::clusteradm::kinds::OFFERED_ADDON;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::ADDON_TEMPLATE;
-use crate::clusteradm::objects::OFFERED_ADDON;
+use crate::clusteradm::objects::Written;
 use crate::clusteradm::objects::name_of;
 use crate::clusteradm::objects::set_label;
 use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;
 use anyhow::bail;
+use hyades_api::addon::names::LIFECYCLE;
 use hyades_api::names::ADDON_GROUP;
 use serde_json::Value;
 use serde_json::json;
-
-/// On an offered add-on: who brings it to the clusters.
-const LIFECYCLE: &str = "addon.open-cluster-management.io/lifecycle";
 
 /// The command line.
 #[derive(Debug, clap::Args)]
@@ -72,32 +71,24 @@ pub async fn run(session: &Session, args: &CreateArgs) -> anyhow::Result<()> {
     session.announce_dry_run();
     preflight::is_hub(&session.target).await?;
     for (kind, object) in wanted {
-        let name = name_of(&object).to_owned();
-        let all = objects::all(session, kind);
-        if all.create(&object).await? {
-            session
-                .console
-                .line(format!("{} {name} is created", kind.name()));
-            continue;
-        }
-        if !args.overwrite {
-            bail!(
-                "{} {name} exists already; change it with --overwrite, or choose another name or --version",
-                kind.name()
-            );
-        }
+        let name = name_of(&object);
         let replace = |live: &mut Value| {
             live["spec"] = object["spec"].clone();
             for (key, value) in &args.labels {
                 set_label(live, key, value);
             }
-            Ok(())
         };
-        all.change(&name, "it was deleted meanwhile; try again", replace)
+        let written = objects::all(session, kind)
+            .write(&object, args.overwrite, replace)
             .await?;
-        session
-            .console
-            .line(format!("{} {name} is updated", kind.name()));
+        let kind = kind.name();
+        session.console.line(match written {
+            Written::Created => format!("{kind} {name} is created"),
+            Written::Changed => format!("{kind} {name} is updated"),
+            Written::Kept => bail!(
+                "{kind} {name} exists already; change it with --overwrite, or choose another name or --version"
+            ),
+        });
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use super::addons;
 use crate::clusteradm::flags::ClusterOption;
+use crate::clusteradm::kinds::ADDON;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::ADDON;
 use crate::clusteradm::objects::name_of;
 use crate::clusteradm::objects::namespace_of;
 use crate::clusteradm::preflight;

@@ -7,11 +7,11 @@ use crate::clusteradm::flags::ClusterOption;
 use crate::clusteradm::flags::check_annotations;
 use crate::clusteradm::flags::check_labels;
 use crate::clusteradm::flags::parse_pair;
+use crate::clusteradm::kinds::ADDON;
+use crate::clusteradm::kinds::MANAGED_CLUSTER;
+use crate::clusteradm::kinds::OFFERED_ADDON;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::ADDON;
-use crate::clusteradm::objects::MANAGED_CLUSTER;
-use crate::clusteradm::objects::OFFERED_ADDON;
 use crate::clusteradm::objects::set_annotation;
 use crate::clusteradm::objects::set_label;
 use crate::clusteradm::preflight;
@@ -92,7 +92,7 @@ pub async fn run(session: &Session, args: &EnableArgs) -> anyhow::Result<()> {
                 "Deploying {addon} add-on to namespaces {} of managed cluster: {cluster}.",
                 args.namespace
             ));
-            enable(session, args, addon, cluster, &wanted).await?;
+            enable(session, args, cluster, &wanted).await?;
             rendered.push(wanted);
         }
     }
@@ -142,24 +142,18 @@ fn decorate(args: &EnableArgs, object: &mut Value) {
 async fn enable(
     session: &Session,
     args: &EnableArgs,
-    addon: &str,
     cluster: &str,
     wanted: &Value,
 ) -> anyhow::Result<()> {
-    let enabled = objects::within(session, ADDON, cluster);
-    if enabled.create(wanted).await? {
-        return Ok(());
-    }
     let renew = |live: &mut Value| {
         live["spec"]["installNamespace"] = wanted["spec"]["installNamespace"].clone();
         if !wanted["spec"]["configs"].is_null() {
             live["spec"]["configs"] = wanted["spec"]["configs"].clone();
         }
         decorate(args, live);
-        Ok(())
     };
-    enabled
-        .change(addon, "it was disabled meanwhile; try again", renew)
+    objects::within(session, ADDON, cluster)
+        .write(wanted, true, renew)
         .await?;
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! `clusteradm create clusterset`.
 
 use crate::clusteradm::clusterset::check_name;
+use crate::clusteradm::kinds::CLUSTER_SET;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::CLUSTER_SET;
 use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;
 use serde_json::json;

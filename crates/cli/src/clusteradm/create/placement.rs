@@ -1,10 +1,11 @@
 //! `clusteradm create placement`.
 
 use crate::clusteradm::flags::split_names;
+use crate::clusteradm::kinds::PLACEMENT;
+use crate::clusteradm::kinds::SET_BINDING;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::PLACEMENT;
-use crate::clusteradm::objects::SET_BINDING;
+use crate::clusteradm::objects::Written;
 use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;
 use anyhow::Context;
@@ -68,28 +69,17 @@ pub async fn run(session: &Session, args: &PlacementArgs) -> anyhow::Result<()> 
             .demand(set, &advice)
             .await?;
     }
-    let placements = objects::within(session, PLACEMENT, namespace);
-    if placements.create(&placement).await? {
-        session.console.line(format!(
-            "Placement '{name}' has been created in '{namespace}' namespace"
-        ));
-        return Ok(());
-    }
-    if !args.overwrite {
-        bail!(
-            "placement {name} exists already in namespace {namespace}; change it with --overwrite, or choose another name"
-        );
-    }
-    let replace = |live: &mut Value| {
-        live["spec"] = placement["spec"].clone();
-        Ok(())
-    };
-    placements
-        .change(name, "it was deleted meanwhile; try again", replace)
+    let replace = |live: &mut Value| live["spec"] = placement["spec"].clone();
+    let written = objects::within(session, PLACEMENT, namespace)
+        .write(&placement, args.overwrite, replace)
         .await?;
-    session.console.line(format!(
-        "Placement '{name}' of '{namespace}' namespace has been updated"
-    ));
+    session.console.line(match written {
+        Written::Created => format!("Placement '{name}' has been created in '{namespace}' namespace"),
+        Written::Changed => format!("Placement '{name}' of '{namespace}' namespace has been updated"),
+        Written::Kept => bail!(
+            "placement {name} exists already in namespace {namespace}; change it with --overwrite, or choose another name"
+        ),
+    });
     Ok(())
 }
 

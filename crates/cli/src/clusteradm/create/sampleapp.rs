@@ -3,10 +3,10 @@
 //! Upstream's sample needs the application-manager add-on. A work needs nothing but the agent.
 
 use crate::clusteradm::flags::ClusterOption;
+use crate::clusteradm::kinds::MANAGED_CLUSTER;
+use crate::clusteradm::kinds::MANIFEST_WORK;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::MANAGED_CLUSTER;
-use crate::clusteradm::objects::MANIFEST_WORK;
 use crate::clusteradm::objects::name_of;
 use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;

@@ -8,19 +8,22 @@
 
 use super::manifests::FileFlags;
 use crate::clusteradm::flags::ClusterOption;
+use crate::clusteradm::get::decided;
+use crate::clusteradm::kinds::CLUSTER_MANAGER;
+use crate::clusteradm::kinds::MANIFEST_WORK;
+use crate::clusteradm::kinds::PLACEMENT;
+use crate::clusteradm::kinds::PLACEMENT_DECISION;
+use crate::clusteradm::kinds::REPLICA_SET;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::CLUSTER_MANAGER;
-use crate::clusteradm::objects::MANIFEST_WORK;
-use crate::clusteradm::objects::PLACEMENT;
-use crate::clusteradm::objects::PLACEMENT_DECISION;
-use crate::clusteradm::objects::REPLICA_SET;
+use crate::clusteradm::objects::Written;
 use crate::clusteradm::objects::name_of;
 use crate::clusteradm::objects::namespace_of;
 use crate::clusteradm::objects::set_label;
 use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;
 use anyhow::bail;
+use hyades_api::names::labels;
 use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -97,17 +100,23 @@ pub async fn run(session: &Session, args: &WorkArgs) -> anyhow::Result<()> {
         .await?;
     if args.replicaset {
         check_followed(session).await?;
+        return replica_set(session, args, namespace, placement, &spec).await;
     }
-    match args.replicaset {
-        true => replica_set(session, args, namespace, placement, &spec).await,
-        false => follow(session, args, namespace, placement, &spec).await,
-    }
+    follow(session, args, namespace, placement, &spec).await
 }
 
 fn work(name: &str, cluster: &str, spec: &Value) -> Value {
     let mut work = MANIFEST_WORK.object(Some(cluster), name);
     work["spec"] = spec.clone();
     work
+}
+
+fn said(written: Written, object: &str) -> String {
+    match written {
+        Written::Created => format!("create {object}"),
+        Written::Changed => format!("update {object}"),
+        Written::Kept => format!("{object} already exists"),
+    }
 }
 
 /// Makes a work in a cluster, or changes the one that is there.
@@ -117,20 +126,6 @@ async fn write(
     work: Value,
     overwrite: bool,
 ) -> anyhow::Result<()> {
-    let name = name_of(&work).to_owned();
-    let works = objects::within(session, MANIFEST_WORK, cluster);
-    if works.create(&work).await? {
-        session
-            .console
-            .line(format!("create work {name} in cluster {cluster}"));
-        return Ok(());
-    }
-    if !overwrite {
-        session
-            .console
-            .line(format!("work {name} in cluster {cluster} already exists"));
-        return Ok(());
-    }
     let replace = |live: &mut Value| {
         live["spec"]["workload"] = work["spec"]["workload"].clone();
         for label in [PLACEMENT_NAME, PLACEMENT_NAMESPACE] {
@@ -138,14 +133,11 @@ async fn write(
                 set_label(live, label, value);
             }
         }
-        Ok(())
     };
-    works
-        .change(&name, "it was deleted meanwhile; try again", replace)
-        .await?;
-    session
-        .console
-        .line(format!("update work {name} in cluster {cluster}"));
+    let works = objects::within(session, MANIFEST_WORK, cluster);
+    let written = works.write(&work, overwrite, replace).await?;
+    let place = format!("work {} in cluster {cluster}", name_of(&work));
+    session.console.line(said(written, &place));
     Ok(())
 }
 
@@ -160,10 +152,10 @@ async fn follow(
     let name = args.name.as_str();
     // The name stands in a label of the works.
     names::label_value("the name in --placement", placement)?;
-    let selector = format!("{}={placement}", crate::clusteradm::get::PLACEMENT_LABEL);
+    let selector = format!("{}={placement}", labels::PLACEMENT);
     let decisions = objects::within(session, PLACEMENT_DECISION, namespace);
     let decisions = decisions.list(Some(&selector)).await?;
-    let chosen = crate::clusteradm::get::decided(namespace, placement, &decisions);
+    let chosen = decided(namespace, placement, &decisions);
     let chosen: BTreeSet<&str> = chosen.into_iter().collect();
     let selector = format!("{PLACEMENT_NAME}={placement},{PLACEMENT_NAMESPACE}={namespace}");
     let present = objects::all(session, MANIFEST_WORK)
@@ -228,29 +220,14 @@ async fn replica_set(
         "manifestWorkTemplate": spec,
         "placementRefs": [{"name": placement}],
     });
-    let sets = objects::within(session, REPLICA_SET, namespace);
-    if sets.create(&wanted).await? {
-        session.console.line(format!(
-            "create manifestworkreplicaset {name} in namespace {namespace}"
-        ));
-        return Ok(());
-    }
-    if !args.overwrite {
-        session.console.line(format!(
-            "manifestworkreplicaset {name} in namespace {namespace} already exists"
-        ));
-        return Ok(());
-    }
     let replace = |live: &mut Value| {
         for field in ["manifestWorkTemplate", "placementRefs"] {
             live["spec"][field] = wanted["spec"][field].clone();
         }
-        Ok(())
     };
-    sets.change(name, "it was deleted meanwhile; try again", replace)
-        .await?;
-    session.console.line(format!(
-        "update manifestworkreplicaset {name} in namespace {namespace}"
-    ));
+    let sets = objects::within(session, REPLICA_SET, namespace);
+    let written = sets.write(&wanted, args.overwrite, replace).await?;
+    let place = format!("manifestworkreplicaset {name} in namespace {namespace}");
+    session.console.line(said(written, &place));
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! `clusteradm delete clusterset`.
 
 use crate::clusteradm::clusterset::check_name;
+use crate::clusteradm::kinds::CLUSTER_SET;
+use crate::clusteradm::kinds::SET_BINDING;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::CLUSTER_SET;
-use crate::clusteradm::objects::SET_BINDING;
 use crate::clusteradm::objects::namespace_of;
 use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;

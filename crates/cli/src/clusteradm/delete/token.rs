@@ -1,15 +1,13 @@
 //! `clusteradm delete token`: the bootstrap account, its rights, and the newest bootstrap token.
 
+use crate::clusteradm::kinds::CLUSTER_ROLE;
+use crate::clusteradm::kinds::CLUSTER_ROLE_BINDING;
+use crate::clusteradm::kinds::SECRET;
+use crate::clusteradm::kinds::SERVICE_ACCOUNT;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::CLUSTER_MANAGER;
-use crate::clusteradm::objects::CLUSTER_ROLE;
-use crate::clusteradm::objects::CLUSTER_ROLE_BINDING;
-use crate::clusteradm::objects::DEFINITION;
-use crate::clusteradm::objects::SECRET;
-use crate::clusteradm::objects::SERVICE_ACCOUNT;
+use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;
 use crate::clusteradm::token;
-use anyhow::bail;
 use hyades_api::names;
 use hyades_api::names::namespaces;
 
@@ -22,18 +20,7 @@ const LEGACY_BINDING: &str = "agent-registration-bootstrap";
 ///
 /// Not a hub, or a request that failed.
 pub async fn run(session: &Session) -> anyhow::Result<()> {
-    let definition = CLUSTER_MANAGER.full_plural();
-    if objects::all(session, DEFINITION)
-        .get(&definition)
-        .await?
-        .is_none()
-    {
-        bail!(
-            "this is not a hub\ncontext {:?} at {} has no {definition}; choose the hub's context with --context",
-            session.target.name,
-            session.target.server
-        );
-    }
+    preflight::is_initialised(session, "this is not a hub").await?;
     let bindings = objects::all(session, CLUSTER_ROLE_BINDING);
     for binding in [names::BOOTSTRAP_CLUSTER_ROLE_BINDING, LEGACY_BINDING] {
         bindings.delete(binding).await?;

@@ -1,9 +1,9 @@
 //! `clusteradm delete work`.
 
 use crate::clusteradm::flags::ClusterOption;
+use crate::clusteradm::kinds::MANIFEST_WORK;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::MANIFEST_WORK;
 use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;
 use anyhow::Context;

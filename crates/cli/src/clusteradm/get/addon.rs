@@ -2,11 +2,11 @@
 
 use super::works;
 use crate::clusteradm::flags::ClusterOption;
+use crate::clusteradm::kinds::ADDON;
+use crate::clusteradm::kinds::MANIFEST_WORK;
+use crate::clusteradm::kinds::OFFERED_ADDON;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::ADDON;
-use crate::clusteradm::objects::MANIFEST_WORK;
-use crate::clusteradm::objects::OFFERED_ADDON;
 use crate::clusteradm::objects::condition_status;
 use crate::clusteradm::objects::label_of;
 use crate::clusteradm::objects::name_of;

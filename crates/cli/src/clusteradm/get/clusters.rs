@@ -1,8 +1,8 @@
 //! `clusteradm get clusters`.
 
+use crate::clusteradm::kinds::MANAGED_CLUSTER;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::MANAGED_CLUSTER;
 use crate::clusteradm::objects::condition_status;
 use crate::clusteradm::objects::label_of;
 use crate::clusteradm::objects::name_of;

@@ -1,9 +1,9 @@
 //! `clusteradm get clustersets`.
 
+use crate::clusteradm::kinds::CLUSTER_SET;
+use crate::clusteradm::kinds::MANAGED_CLUSTER;
+use crate::clusteradm::kinds::SET_BINDING;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::CLUSTER_SET;
-use crate::clusteradm::objects::MANAGED_CLUSTER;
-use crate::clusteradm::objects::SET_BINDING;
 use crate::clusteradm::objects::condition;
 use crate::clusteradm::objects::name_of;
 use crate::clusteradm::objects::namespace_of;

@@ -2,9 +2,8 @@
 
 use super::operators;
 use super::operators::Order;
+use crate::clusteradm::kinds::CLUSTER_MANAGER;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::CLUSTER_MANAGER;
-use crate::clusteradm::objects::DEFINITION;
 use crate::clusteradm::objects::name_of;
 use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;
@@ -90,26 +89,17 @@ async fn operator(session: &Session) -> anyhow::Result<String> {
     let Some(found) = found else {
         return Ok(operators::line(0, "Registration Operator", None));
     };
-    let definitions = [CLUSTER_MANAGER.full_plural()];
-    let definitions: Vec<&str> = definitions.iter().map(String::as_str).collect();
+    let definition = CLUSTER_MANAGER.full_plural();
     Ok(format!(
         "Registration Operator:\n{}{}",
         operators::line(2, "Controller", Some(&found)),
-        operators::definitions(session, 2, &definitions).await?
+        operators::definitions(session, 2, &[&definition]).await?
     ))
 }
 
 /// The name of the ClusterManager, if there is one.
 async fn manager(session: &Session) -> anyhow::Result<Option<String>> {
-    let definition = CLUSTER_MANAGER.full_plural();
-    if objects::all(session, DEFINITION)
-        .get(&definition)
-        .await?
-        .is_none()
-    {
-        return Ok(None);
-    }
-    let managers = objects::all(session, CLUSTER_MANAGER).list(None).await?;
+    let managers = objects::list_if_defined(session, CLUSTER_MANAGER).await?;
     Ok(managers.first().map(|manager| name_of(manager).to_owned()))
 }
 

@@ -2,9 +2,8 @@
 
 use super::operators;
 use super::operators::Order;
+use crate::clusteradm::kinds::KLUSTERLET;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::DEFINITION;
-use crate::clusteradm::objects::KLUSTERLET;
 use crate::clusteradm::objects::name_of;
 use crate::clusteradm::preflight;
 use crate::clusteradm::session::Session;
@@ -19,11 +18,7 @@ use serde_json::Value;
 /// Not a managed cluster, or a request that failed.
 pub async fn run(session: &Session) -> anyhow::Result<()> {
     preflight::is_managed(&session.target).await?;
-    let definition = KLUSTERLET.full_plural();
-    let klusterlets = match objects::all(session, DEFINITION).get(&definition).await? {
-        None => Vec::new(),
-        Some(_) => objects::all(session, KLUSTERLET).list(None).await?,
-    };
+    let klusterlets = objects::list_if_defined(session, KLUSTERLET).await?;
     if klusterlets.is_empty() {
         session.console.line(format!(
             "No klusterlet detected! Join this cluster to a hub with '{} join'.",

@@ -16,7 +16,6 @@ mod works;
 use super::session::Session;
 use super::token;
 
-pub use placements::PLACEMENT_LABEL;
 pub use placements::decided;
 
 /// What to get.

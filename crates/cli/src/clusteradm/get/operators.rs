@@ -1,8 +1,8 @@
 //! What the two `…-info` commands share: Deployments and definitions, in lines of text.
 
+use crate::clusteradm::kinds::DEFINITION;
+use crate::clusteradm::kinds::DEPLOYMENT;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::DEFINITION;
-use crate::clusteradm::objects::DEPLOYMENT;
 use crate::clusteradm::session::Session;
 use serde_json::Value;
 

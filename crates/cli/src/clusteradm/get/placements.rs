@@ -1,9 +1,9 @@
 //! `clusteradm get placements`.
 
+use crate::clusteradm::kinds::PLACEMENT;
+use crate::clusteradm::kinds::PLACEMENT_DECISION;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::PLACEMENT;
-use crate::clusteradm::objects::PLACEMENT_DECISION;
 use crate::clusteradm::objects::condition;
 use crate::clusteradm::objects::condition_status;
 use crate::clusteradm::objects::label_of;
@@ -16,14 +16,10 @@ use crate::clusteradm::printer::Node;
 use crate::clusteradm::printer::go_slice;
 use crate::clusteradm::session::Session;
 use anyhow::bail;
+use hyades_api::conditions::placement::MISCONFIGURED;
+use hyades_api::conditions::placement::SATISFIED;
+use hyades_api::names::labels;
 use serde_json::Value;
-
-/// On a decision: the placement it belongs to.
-pub const PLACEMENT_LABEL: &str = "cluster.open-cluster-management.io/placement";
-/// The condition that a placement has found clusters.
-const SATISFIED: &str = "PlacementSatisfied";
-/// The condition that a placement cannot be followed.
-const MISCONFIGURED: &str = "PlacementMisconfigured";
 
 /// The command line.
 #[derive(Debug, clap::Args)]
@@ -69,7 +65,7 @@ pub async fn run(session: &Session, args: &PlacementsArgs) -> anyhow::Result<()>
 /// The clusters in the decisions of a placement, in their order.
 pub fn decided<'a>(namespace: &str, placement: &str, decisions: &'a [Value]) -> Vec<&'a str> {
     let belongs = |decision: &&Value| {
-        namespace_of(decision) == namespace && label_of(decision, PLACEMENT_LABEL) == placement
+        namespace_of(decision) == namespace && label_of(decision, labels::PLACEMENT) == placement
     };
     let clusters = decisions.iter().filter(belongs).flat_map(|decision| {
         decision["status"]["decisions"]
@@ -166,7 +162,7 @@ mod tests {
         });
         let decision = |namespace: &str, cluster: &str| {
             json!({
-                "metadata": {"namespace": namespace, "labels": {PLACEMENT_LABEL: "p"}},
+                "metadata": {"namespace": namespace, "labels": {labels::PLACEMENT: "p"}},
                 "status": {"decisions": [{"clusterName": cluster, "reason": ""}]},
             })
         };

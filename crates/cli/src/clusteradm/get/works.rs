@@ -1,9 +1,9 @@
 //! `clusteradm get works`.
 
 use crate::clusteradm::flags::ClusterOption;
+use crate::clusteradm::kinds::MANIFEST_WORK;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::MANIFEST_WORK;
 use crate::clusteradm::objects::condition_status;
 use crate::clusteradm::objects::name_of;
 use crate::clusteradm::objects::namespace_of;

@@ -10,9 +10,9 @@ use super::options::CapiCluster;
 use super::options::Source;
 use crate::clusteradm::choices::read_limited;
 use crate::clusteradm::cluster_info;
+use crate::clusteradm::kinds::CAPI_CLUSTER;
+use crate::clusteradm::kinds::SECRET;
 use crate::clusteradm::objects;
-use crate::clusteradm::objects::CAPI_CLUSTER;
-use crate::clusteradm::objects::SECRET;
 use crate::clusteradm::session::Session;
 use crate::target::Target;
 use anyhow::Context;
@@ -135,13 +135,7 @@ async fn of_capi(session: &Session, cluster: &CapiCluster) -> anyhow::Result<Str
         None => session.target.clone(),
         Some(file) => Target::load(Some(file), None).await?,
     };
-    let session = Session {
-        header: session.header.clone(),
-        target: management,
-        dry_run: session.dry_run,
-        timeout: session.timeout,
-        console: session.console,
-    };
+    let session = session.on(management);
     let (namespace, name) = (cluster.namespace.as_str(), cluster.name.as_str());
     let advice = "name a cluster of Cluster API with --capi-cluster-name NAMESPACE/NAME, and its management cluster with --capi-kubeconfig";
     objects::within(&session, CAPI_CLUSTER, namespace)
