@@ -28,5 +28,6 @@ pub(crate) mod review;
 pub mod secrets;
 pub mod session;
 pub mod singleton;
+pub(crate) mod token;
 pub(crate) mod wec;
 pub mod work;

@@ -9,29 +9,25 @@ use crate::credentials;
 use crate::credentials::HubEndpoint;
 use crate::credentials::keys;
 use crate::install;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use crate::token;
+use crate::token::Claims;
 use hyades_api::names;
 use hyades_pki::kubeconfig::User;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
 use hyades_runtime::client;
 use hyades_runtime::component;
-use hyades_runtime::k8s_openapi::api::authentication::v1::TokenRequest;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::k8s_openapi::api::core::v1::ServiceAccount;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
-use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::json;
 
 /// Lifetime asked for an agent's token in the WEC, in seconds: upstream's 360 days.
 const TOKEN_SECONDS: i64 = 8640 * 3600;
 
-/// A token is replaced when less than this part of its life is left.
-const RENEWAL_PART: i64 = 5;
+/// A token is replaced when less than this share of its life is left.
+const RENEWAL_SHARE: f64 = 0.2;
 
 /// Why a hosted agent cannot be given its way to the WEC; in words for the status.
 pub(super) type Unprepared = String;
@@ -123,17 +119,8 @@ pub(super) async fn ensure_kubeconfigs(
 
 async fn token(managed: &Client, namespace: &str, account: &str) -> Result<String, Unprepared> {
     let api: Api<ServiceAccount> = Api::namespaced(managed.clone(), namespace);
-    let request: TokenRequest = serde_json::from_value(
-        json!({"spec": {"audiences": [], "expirationSeconds": TOKEN_SECONDS}}),
-    )
-    .map_err(|error| error.to_string())?;
-    let told = |what: String| format!("asked the managed cluster for a token of {account}: {what}");
-    let answer = api
-        .create_token_request(account, &PostParams::default(), &request)
-        .await
-        .map_err(|error| told(Trouble::of(&error).to_string()))?;
-    let token = answer.status.and_then(|status| status.token);
-    token.ok_or_else(|| told("the answer has no token".to_owned()))
+    let asked = token::request(&api, account, TOKEN_SECONDS).await;
+    asked.map_err(|what| format!("asked the managed cluster for a token of {account}: {what}"))
 }
 
 /// Whether a kubeconfig is for this WEC and its token has enough of its life left.
@@ -143,34 +130,17 @@ fn holds(kubeconfig: &str, endpoint: &HubEndpoint, now: Timestamp) -> bool {
     };
     let parsed = hyades_pki::Kubeconfig::parse(kubeconfig).ok();
     let token = parsed.and_then(|parsed| parsed.users.into_iter().next()?.user.token);
-    present == *endpoint
-        && token
-            .as_deref()
-            .and_then(life)
-            .is_some_and(|life| life.lasts(now))
-}
-
-/// The times in a service-account token.
-#[derive(Deserialize)]
-struct Life {
-    iat: i64,
-    exp: i64,
-}
-
-impl Life {
-    fn lasts(&self, now: Timestamp) -> bool {
-        (self.exp - now.as_second()) * RENEWAL_PART >= self.exp - self.iat
-    }
-}
-
-fn life(token: &str) -> Option<Life> {
-    let claims = token.split('.').nth(1)?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+    let due = token.as_deref().and_then(Claims::read);
+    let due = due.and_then(|claims| claims.due(RENEWAL_SHARE));
+    present == *endpoint && due.is_some_and(|due| now <= due)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
 
     fn kubeconfig(server: &str, iat: i64, exp: i64) -> String {
         let claims = URL_SAFE_NO_PAD.encode(json!({"iat": iat, "exp": exp}).to_string());
