@@ -209,6 +209,19 @@ pub fn renew_at(certificate_pem: &str, remaining_share: f64) -> Option<Timestamp
     Timestamp::from_second(end.as_second() - remaining_seconds).ok()
 }
 
+/// What the conditions of clusters and add-ons say of a certificate: upstream's words, with times
+/// as Go prints them. Nothing for an empty or unreadable chain.
+pub(crate) fn rotation_message(certificate_pem: &str) -> Option<String> {
+    let chain = Certificate::parse_pem_bundle(certificate_pem).ok()?;
+    let certificate = chain.first()?;
+    let go = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string();
+    Some(format!(
+        "client certificate rotated starting from {} to {}",
+        go(certificate.not_before()),
+        go(certificate.not_after())
+    ))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -381,6 +394,18 @@ pub(crate) mod tests {
         assert_eq!(
             error.to_string(),
             "Secret bootstrap-hub-kubeconfig: cluster \"hub\" has no server"
+        );
+    }
+
+    #[test]
+    fn times_are_written_as_go_writes_them() {
+        let credentials = credentials(&identity().common_name());
+        assert_eq!(
+            rotation_message(&credentials.certificate_pem).as_deref(),
+            Some(
+                "client certificate rotated starting from 2027-01-15 08:00:00 +0000 UTC \
+                 to 2027-01-15 08:16:40 +0000 UTC"
+            )
         );
     }
 }

@@ -6,6 +6,9 @@ use super::credentials;
 use super::credentials::Data;
 use crate::credentials::keys;
 use crate::registration::certificate as requests;
+use crate::registration::certificate::CertificateError;
+use crate::registration::certificate::Following;
+use crate::registration::certificate::Wanted;
 use hyades_api::addon::Subject;
 use hyades_api::addon::identity;
 use hyades_api::addon::names as addon_names;
@@ -14,18 +17,10 @@ use hyades_api::names::labels;
 use hyades_pki::Certificate;
 use hyades_pki::CertificateRequest;
 use hyades_pki::Key;
-use hyades_runtime::Trouble;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequestSpec;
 use hyades_runtime::kube::Api;
-use hyades_runtime::kube::api::ListParams;
-use hyades_runtime::kube::api::ObjectMeta;
-use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
-
-/// No request is made while this many of an add-on exist, whatever their state: upstream's number.
-const REQUESTS_MAX: usize = 10;
 
 /// Whom a certificate shall be for: as the hub says, with upstream's defaults.
 fn subject(scene: &Scene, registration: &Registration) -> hyades_pki::Subject {
@@ -79,25 +74,20 @@ pub(super) fn judge(
 /// Says what was tried and what happened.
 pub(super) async fn obtain(scene: &Scene, registration: &Registration) -> Result<Data, String> {
     let api: Api<CertificateSigningRequest> = Api::all(scene.session.client.clone());
-    check_quota(scene, registration, &api).await?;
+    check_quota(scene, registration, &api)
+        .await
+        .map_err(|error| error.to_string())?;
     let key = Key::generate();
     let subject = subject(scene, registration);
     let body = request(scene, registration, &key, &subject)?;
-    let created = api
-        .create(&PostParams::default(), &body)
-        .await
-        .map_err(|error| format!("created a certificate request: {}", Trouble::of(&error)))?;
+    let wanted = Wanted {
+        key: &key,
+        subject: &subject,
+    };
     let denied = async |message: &str| tracing::warn!("{message}");
-    let pem = requests::follow(&api, created, denied)
+    let pem = requests::issued(&api, &body, wanted, Following::Watching, denied)
         .await
         .map_err(|error| error.to_string())?;
-    let chain = Certificate::parse_pem_bundle(&pem).map_err(|error| error.to_string())?;
-    let certificate = chain.first().ok_or("the hub issued no certificate")?;
-    if certificate.public_key_sha256() != key.public_key_sha256()
-        || *certificate.subject() != subject
-    {
-        return Err("the certificate issued is for another key or subject".to_owned());
-    }
     let mut data = if registration.is_for_hub() {
         let kubeconfig = scene.endpoint.stored_kubeconfig();
         credentials::hub_data(scene, kubeconfig.map_err(|error| error.to_string())?)
@@ -116,7 +106,7 @@ async fn check_quota(
     scene: &Scene,
     registration: &Registration,
     api: &Api<CertificateSigningRequest>,
-) -> Result<(), String> {
+) -> Result<(), CertificateError> {
     let selector = format!(
         "{}={},{}={}",
         labels::CLUSTER_NAME,
@@ -124,23 +114,12 @@ async fn check_quota(
         labels::ADDON_NAME,
         registration.addon
     );
-    let existing = api
-        .list(&ListParams::default().labels(&selector))
-        .await
-        .map_err(|error| format!("listed the add-on's requests: {}", Trouble::of(&error)))?;
     // Requests that others sent under the add-on's labels must not fill its quota.
     let own = scene.session.identity.common_name();
-    let sent = existing.items.iter();
-    let count = sent
-        .filter(|request| request.spec.username.as_deref() == Some(&own))
-        .count();
-    if count < REQUESTS_MAX {
-        return Ok(());
-    }
-    Err(format!(
-        "Stop creating csr since there are too many csr created already on hub ({count}, at most \
-         {REQUESTS_MAX}); approve or delete some there"
-    ))
+    let is_own =
+        |request: &&CertificateSigningRequest| request.spec.username.as_deref() == Some(&own);
+    let count = |all: &[CertificateSigningRequest]| all.iter().filter(is_own).count();
+    requests::check_quota(api, &selector, count).await
 }
 
 fn request(
@@ -153,30 +132,14 @@ fn request(
     let dns_name = identity::dns_name(addon);
     let pem = CertificateRequest::with_dns_names(key, subject, &[&dns_name])
         .map_err(|error| error.to_string())?;
-    let expiration = scene.expiration_seconds;
-    Ok(CertificateSigningRequest {
-        metadata: ObjectMeta {
-            generate_name: Some(addon_names::csr_name_prefix(cluster, addon)),
-            labels: Some(
-                [
-                    (labels::CLUSTER_NAME.to_owned(), cluster.to_string()),
-                    (labels::ADDON_NAME.to_owned(), addon.to_string()),
-                ]
-                .into(),
-            ),
-            ..ObjectMeta::default()
-        },
-        spec: CertificateSigningRequestSpec {
-            request: ByteString(pem.into_bytes()),
-            signer_name: registration.config.signer_name.clone(),
-            usages: Some(
-                ["digital signature", "key encipherment", "client auth"]
-                    .map(str::to_owned)
-                    .to_vec(),
-            ),
-            expiration_seconds: (expiration != 0).then_some(expiration),
-            ..CertificateSigningRequestSpec::default()
-        },
-        ..CertificateSigningRequest::default()
-    })
+    Ok(requests::signing_request(
+        pem,
+        &registration.config.signer_name,
+        addon_names::csr_name_prefix(cluster, addon),
+        &[
+            (labels::CLUSTER_NAME, cluster.as_str()),
+            (labels::ADDON_NAME, addon.as_str()),
+        ],
+        scene.expiration_seconds,
+    ))
 }

@@ -7,6 +7,7 @@ use super::report::Reporter;
 use super::token;
 use crate::credentials;
 use crate::credentials::keys;
+use crate::registration::rotation::RENEWAL_SHARE;
 use hyades_api::addon::conditions as known;
 use hyades_api::conditions::Statement;
 use hyades_api::names::labels;
@@ -22,9 +23,6 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Credentials are renewed when this share of their life remains, drawn by each keeper for itself.
-const RENEWAL_SHARE: std::ops::Range<f64> = 0.20..0.25;
 
 /// Longest single sleep before looking at clock and Secret again: a suspended machine must not
 /// oversleep, and a deleted Secret must come back.
@@ -160,13 +158,6 @@ pub(super) fn hub_data(scene: &Scene, kubeconfig: String) -> Data {
 /// When a certificate is due for renewal, and what to say of it.
 pub(super) fn certificate_due(pem: &str, share: f64) -> Option<(Timestamp, Statement)> {
     let due = credentials::renew_at(pem, share)?;
-    let chain = hyades_pki::Certificate::parse_pem_bundle(pem).ok()?;
-    let certificate = chain.first()?;
-    let go = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string();
-    let message = format!(
-        "client certificate rotated starting from {} to {}",
-        go(certificate.not_before()),
-        go(certificate.not_after())
-    );
+    let message = credentials::rotation_message(pem)?;
     Some((due, known::CERTIFICATE_UPDATED.with_message(message)))
 }

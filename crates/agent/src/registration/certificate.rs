@@ -142,21 +142,41 @@ pub fn request(
     key: &Key,
     expiration_seconds: i32,
 ) -> Result<CertificateSigningRequest, hyades_pki::Error> {
-    let subject = Subject::new(identity.common_name(), identity.organizations());
-    let pem = CertificateRequest::new(key, &subject)?;
-    let label = (
-        labels::CLUSTER_NAME.to_owned(),
-        identity.cluster.as_str().to_owned(),
-    );
-    Ok(CertificateSigningRequest {
+    let pem = CertificateRequest::new(key, &subject(identity))?;
+    let label = (labels::CLUSTER_NAME, identity.cluster.as_str());
+    Ok(signing_request(
+        pem,
+        names::CLIENT_SIGNER,
+        names::csr_name_prefix(&identity.cluster),
+        &[label],
+        expiration_seconds,
+    ))
+}
+
+fn subject(identity: &AgentIdentity) -> Subject {
+    Subject::new(identity.common_name(), identity.organizations())
+}
+
+/// A request for a client certificate, around what X.509 has to say.
+pub(crate) fn signing_request(
+    pem: String,
+    signer: &str,
+    name_prefix: String,
+    labels: &[(&str, &str)],
+    expiration_seconds: i32,
+) -> CertificateSigningRequest {
+    let labels = labels
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    CertificateSigningRequest {
         metadata: ObjectMeta {
-            generate_name: Some(names::csr_name_prefix(&identity.cluster)),
-            labels: Some([label].into()),
+            generate_name: Some(name_prefix),
+            labels: Some(labels.collect()),
             ..ObjectMeta::default()
         },
         spec: CertificateSigningRequestSpec {
             request: ByteString(pem.into_bytes()),
-            signer_name: names::CLIENT_SIGNER.to_owned(),
+            signer_name: signer.to_owned(),
             usages: Some(
                 ["digital signature", "key encipherment", "client auth"]
                     .map(str::to_owned)
@@ -166,7 +186,7 @@ pub fn request(
             ..CertificateSigningRequestSpec::default()
         },
         ..CertificateSigningRequest::default()
-    })
+    }
 }
 
 /// As whom a certificate is asked for.
@@ -229,33 +249,85 @@ pub async fn obtain(
     let identity = asking.identity;
     let api: Api<CertificateSigningRequest> = Api::all(asking.client.clone());
     if asking.requester != Requester::Expired {
-        check_quota(&api, identity, asking.requester).await?;
+        let selector = format!("{}={}", labels::CLUSTER_NAME, identity.cluster);
+        let count = |all: &[_]| counted(identity, asking.requester, all);
+        check_quota(&api, &selector, count).await?;
     }
-    let useless = |name: &str, reason: String| CertificateError::Useless {
-        name: name.to_owned(),
-        reason,
-    };
-    let body = request(identity, &asking.key, asking.expiration_seconds)
-        .map_err(|error| useless("this agent", error.to_string()))?;
-    let created = api
-        .create(&PostParams::default(), &body)
-        .await
-        .map_err(failed("created a certificate request"))?;
-    let name = created.name_any();
-    tracing::info!(
-        "certificate request {name} created; waiting for its approval (on the hub: clusteradm accept --clusters {})",
-        identity.cluster
-    );
+    let body = request(identity, &asking.key, asking.expiration_seconds).map_err(|error| {
+        CertificateError::Useless {
+            name: "this agent".to_owned(),
+            reason: error.to_string(),
+        }
+    })?;
+    if asking.requester == Requester::Bootstrap {
+        tracing::info!(
+            "asking the hub for a first certificate; approve it there with: clusteradm accept --clusters {}",
+            identity.cluster
+        );
+    }
     let following = match asking.requester {
         Requester::Expired => Following::Looking,
         Requester::Bootstrap | Requester::Agent => Following::Watching,
     };
-    let certificate_pem = await_certificate(&api, created, following, on_denied).await?;
-    check(&certificate_pem, &asking.key, identity).map_err(|reason| useless(&name, reason))?;
+    let wanted = Wanted {
+        key: &asking.key,
+        subject: &subject(identity),
+    };
+    let certificate_pem = issued(&api, &body, wanted, following, on_denied).await?;
     Ok(Issued {
         certificate_pem,
         key_pem: asking.key.to_ec_pem(),
     })
+}
+
+/// Whose key a certificate shall hold, and in whose name.
+pub(crate) struct Wanted<'a> {
+    /// The key.
+    pub(crate) key: &'a Key,
+    /// The name.
+    pub(crate) subject: &'a Subject,
+}
+
+impl Wanted<'_> {
+    /// Whether a certificate is what was wanted; what is wrong if not.
+    fn check(&self, certificate_pem: &str) -> Result<(), String> {
+        let chain =
+            Certificate::parse_pem_bundle(certificate_pem).map_err(|error| error.to_string())?;
+        let certificate = chain.first().ok_or("it is empty")?;
+        if certificate.public_key_sha256() != self.key.public_key_sha256() {
+            return Err("it is for another key".to_owned());
+        }
+        let (found, wanted) = (certificate.subject(), self.subject);
+        match found == wanted {
+            true => Ok(()),
+            false => Err(format!("it is for {found:?}, and {wanted:?} was asked for")),
+        }
+    }
+}
+
+/// Makes a request and follows it until its certificate is there, which is returned as PEM.
+///
+/// # Errors
+///
+/// As [`obtain`].
+pub(crate) async fn issued(
+    api: &Api<CertificateSigningRequest>,
+    body: &CertificateSigningRequest,
+    wanted: Wanted<'_>,
+    following: Following,
+    on_denied: impl AsyncFn(&str),
+) -> Result<String, CertificateError> {
+    let created = api
+        .create(&PostParams::default(), body)
+        .await
+        .map_err(failed("created a certificate request"))?;
+    let name = created.name_any();
+    tracing::info!("certificate request {name} created; waiting for its approval");
+    let pem = await_certificate(api, created, following, on_denied).await?;
+    match wanted.check(&pem) {
+        Ok(()) => Ok(pem),
+        Err(reason) => Err(CertificateError::Useless { name, reason }),
+    }
 }
 
 fn failed(action: &'static str) -> impl Fn(hyades_runtime::kube::Error) -> CertificateError {
@@ -265,51 +337,20 @@ fn failed(action: &'static str) -> impl Fn(hyades_runtime::kube::Error) -> Certi
     }
 }
 
-async fn check_quota(
+/// Refuses to make another request while `count` finds too many among those of the selector.
+pub(crate) async fn check_quota(
     api: &Api<CertificateSigningRequest>,
-    identity: &AgentIdentity,
-    requester: Requester,
+    selector: &str,
+    count: impl Fn(&[CertificateSigningRequest]) -> usize,
 ) -> Result<(), CertificateError> {
-    let selector = format!("{}={}", labels::CLUSTER_NAME, identity.cluster);
     let existing = api
-        .list(&ListParams::default().labels(&selector))
+        .list(&ListParams::default().labels(selector))
         .await
         .map_err(failed("listed the certificate requests of this cluster"))?;
-    match counted(identity, requester, &existing.items) {
+    match count(&existing.items) {
         count if count >= REQUESTS_MAX => Err(CertificateError::TooMany(count)),
         _ => Ok(()),
     }
-}
-
-/// Whether the certificate is for this key and identity.
-fn check(certificate_pem: &str, key: &Key, identity: &AgentIdentity) -> Result<(), String> {
-    let chain =
-        Certificate::parse_pem_bundle(certificate_pem).map_err(|error| error.to_string())?;
-    let certificate = chain.first().ok_or("it is empty")?;
-    if certificate.public_key_sha256() != key.public_key_sha256() {
-        return Err("it is for another key".to_owned());
-    }
-    let subject = certificate.subject();
-    let wanted = Subject::new(identity.common_name(), identity.organizations());
-    if *subject != wanted {
-        return Err(format!(
-            "it is for {subject:?}, and {wanted:?} was asked for"
-        ));
-    }
-    Ok(())
-}
-
-/// Follows a request that was made elsewhere until its certificate is there.
-///
-/// # Errors
-///
-/// As [`obtain`].
-pub async fn follow(
-    api: &Api<CertificateSigningRequest>,
-    created: CertificateSigningRequest,
-    on_denied: impl AsyncFn(&str),
-) -> Result<String, CertificateError> {
-    await_certificate(api, created, Following::Watching, on_denied).await
 }
 
 async fn await_certificate(
@@ -387,7 +428,7 @@ async fn await_certificate(
 
 /// How a request is followed.
 #[derive(Clone, Copy, Debug)]
-enum Following {
+pub(crate) enum Following {
     /// By a watch: news come at once.
     Watching,
     /// By reading it again and again, where there is no right to watch.

@@ -16,12 +16,12 @@ use super::rotation;
 use super::status;
 use crate::addon;
 use crate::credentials::Credentials;
+use crate::credentials::rotation_message;
 use crate::session::Session;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::conditions;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::managed_cluster as known;
-use hyades_pki::Certificate;
 use hyades_pki::Key;
 use hyades_runtime::Cache;
 use hyades_runtime::Trouble;
@@ -126,19 +126,8 @@ fn end_of(credentials: &Credentials) -> Timestamp {
 }
 
 fn rotation_statement(credentials: &Credentials) -> Option<Statement> {
-    let chain = Certificate::parse_pem_bundle(&credentials.certificate_pem).ok()?;
-    let certificate = chain.first()?;
-    let message = format!(
-        "client certificate rotated starting from {} to {}",
-        go_time(certificate.not_before()),
-        go_time(certificate.not_after())
-    );
+    let message = rotation_message(&credentials.certificate_pem)?;
     Some(known::CERTIFICATE_UPDATED.with_message(message))
-}
-
-/// A time as Go prints it, which is what upstream writes into the condition.
-fn go_time(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 
 /// Obtains a new certificate when it is due, and saves it.
@@ -375,8 +364,7 @@ async fn tell_availability(recorder: &Recorder, before: &ManagedCluster, after: 
         return;
     }
     let name = after.metadata.name.clone().unwrap_or_default();
-    let mut regarding = after.object_ref(&());
-    regarding.namespace = Some(name.clone());
+    let regarding = after.object_ref(&());
     let (kind, reason, note) = match now.as_deref() {
         Some("True") => (
             EventType::Normal,
@@ -393,15 +381,4 @@ async fn tell_availability(recorder: &Recorder, before: &ManagedCluster, after: 
     recorder
         .record(&name, &regarding, kind, reason, &note)
         .await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_go_writes_them() {
-        let time = Timestamp::from_second(1_800_000_000).expect("a time");
-        assert_eq!(go_time(time), "2027-01-15 08:00:00 +0000 UTC");
-    }
 }

@@ -29,7 +29,7 @@ mod plan;
 mod recovery;
 mod relocation;
 mod resources;
-mod rotation;
+pub(crate) mod rotation;
 mod status;
 
 use crate::clock::Clock;

@@ -9,9 +9,9 @@ use hyades_runtime::backoff::Policy;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// The certificate is renewed when this share of its life remains: drawn anew each time, so that
-/// certificates issued together are not renewed together.
-const RENEWAL_SHARE: std::ops::Range<f64> = 0.20..0.25;
+/// Credentials are renewed when this share of their life remains: drawn at random, so that those
+/// issued together are not renewed together.
+pub(crate) const RENEWAL_SHARE: std::ops::Range<f64> = 0.20..0.25;
 
 /// Longest single sleep before looking at the clock again: a suspended machine must not oversleep.
 const CLOCK_CHECK: Duration = Duration::from_secs(300);
