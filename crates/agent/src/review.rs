@@ -30,20 +30,25 @@ pub(crate) const BOOTSTRAP_RIGHTS: [Right<'static>; 2] = [
     ),
 ];
 
-/// Asks for every right at once; returns those that are missing, in words.
+/// Asks for every right; returns those that are missing, in words. The first alone: questions asked
+/// before a connection stands would open one each.
 ///
 /// # Errors
 ///
 /// What stands in the way of asking, in words.
 pub(crate) async fn missing(client: &Client, rights: &[Right<'_>]) -> Result<Vec<String>, String> {
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let asked = rights
+    let asked: Vec<_> = rights
         .iter()
-        .flat_map(|right| right.4.iter().map(move |verb| (*right, *verb)));
-    let answers =
-        futures::future::join_all(asked.map(|(right, verb)| ask(&api, right, verb))).await;
+        .flat_map(|right| right.4.iter().map(move |verb| (*right, *verb)))
+        .map(|(right, verb)| ask(&api, right, verb))
+        .collect();
+    let mut asked = asked.into_iter();
     let mut missing = Vec::new();
-    for answer in answers {
+    if let Some(first) = asked.next() {
+        missing.extend(first.await?);
+    }
+    for answer in futures::future::join_all(asked).await {
         missing.extend(answer?);
     }
     Ok(missing)

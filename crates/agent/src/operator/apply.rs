@@ -120,13 +120,14 @@ impl Operator {
                 .await
                 .map_err(in_wec)?;
         }
-        self.copy_pull_secret(&self.client, &plan.namespace)
-            .await
-            .map_err(here)?;
-        for namespace in wanting {
-            self.copy_pull_secret(managed, namespace)
+        // Without one the operator's own image needs none, and neither does the agents'.
+        if let Some(secret) = self.pull_secret().await.map_err(here)? {
+            let copy = |namespace| copy_of(&secret, namespace);
+            ensure_all(&self.client, &[copy(plan.namespace.as_str())])
                 .await
-                .map_err(in_wec)?;
+                .map_err(here)?;
+            let copies: Vec<_> = wanting.iter().map(|name| copy(name.as_str())).collect();
+            ensure_all(managed, &copies).await.map_err(in_wec)?;
         }
         ensure_all(managed, &plan.managed_rights())
             .await
@@ -155,22 +156,28 @@ impl Operator {
         Ok(())
     }
 
-    /// Gives a namespace what the operator itself pulls its image with.
-    async fn copy_pull_secret(&self, to: &Client, namespace: &str) -> Result<(), ApplyError> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespaces::OPERATOR);
-        let Ok(Some(source)) = api.get_opt(names::IMAGE_PULL_SECRET).await else {
-            // Without one the image needs none.
-            return Ok(());
-        };
-        let copy = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": names::IMAGE_PULL_SECRET, "namespace": namespace},
-            "type": source.type_,
-            "data": source.data,
-        });
-        ensure_all(to, &[copy]).await
+    /// What the operator itself pulls its image with.
+    async fn pull_secret(&self) -> Result<Option<Secret>, ApplyError> {
+        let (namespace, name) = (namespaces::OPERATOR, names::IMAGE_PULL_SECRET);
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let found = api.get_opt(name).await;
+        found.map_err(|error| ApplyError::Refused {
+            kind: "copies of Secret".to_owned(),
+            name: format!("{namespace}/{name}"),
+            trouble: Trouble::of(&error),
+        })
     }
+}
+
+/// The same credentials for pulling images, for another namespace.
+fn copy_of(secret: &Secret, namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": names::IMAGE_PULL_SECRET, "namespace": namespace},
+        "type": secret.type_,
+        "data": secret.data,
+    })
 }
 
 async fn ensure_all(client: &Client, objects: &[Value]) -> Result<(), ApplyError> {

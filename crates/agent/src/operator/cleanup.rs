@@ -46,7 +46,7 @@ pub enum CleanupError {
     },
 }
 
-fn server(action: &'static str) -> impl Fn(kube::Error) -> CleanupError {
+pub(super) fn server(action: &'static str) -> impl Fn(kube::Error) -> CleanupError {
     move |error| CleanupError::Server {
         action,
         trouble: Trouble::of(&error),

@@ -3,6 +3,8 @@
 use crate::credentials;
 use crate::credentials::Credentials;
 use crate::credentials::keys;
+use crate::registration::certificate;
+use crate::registration::certificate::Progress;
 use crate::review;
 use crate::review::Right;
 use hyades_api::conditions::Statement;
@@ -11,16 +13,40 @@ use hyades_api::conditions::klusterlet as known;
 use hyades_api::identity::ClusterName;
 use hyades_api::names;
 use hyades_api::names::labels;
+use hyades_runtime::Trouble;
 use hyades_runtime::client;
 use hyades_runtime::component;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequestCondition;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::ListParams;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// A Secret with first credentials: its name, and the Secret if it exists, or why that is unknown.
+pub type Bootstrap = (String, Result<Option<Arc<Secret>>, Trouble>);
+
+/// Clients by the kubeconfigs they were made from: who asks a hub again and again pays for one
+/// handshake.
+#[derive(Default)]
+pub struct Clients(BTreeMap<String, Client>);
+
+impl Clients {
+    async fn get(&mut self, kubeconfig: &str, secret: &str) -> Result<Client, String> {
+        if let Some(client) = self.0.get(kubeconfig) {
+            return Ok(client.clone());
+        }
+        let origin = format!("in Secret {secret}");
+        let user_agent = component::user_agent("klusterlet");
+        let client = client::from_kubeconfig(kubeconfig, &origin, &user_agent)
+            .await
+            .map_err(|error| error.to_string())?;
+        self.0.insert(kubeconfig.to_owned(), client.clone());
+        Ok(client)
+    }
+}
 
 /// How one of the two Secrets fares. `reason` is upstream's word for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +96,7 @@ pub fn statement(hub: &Finding, bootstrap: Option<&Finding>) -> Statement {
 }
 
 /// Tests the agent's own credentials.
-pub async fn test_hub(secret: Option<&Secret>) -> Finding {
+pub async fn test_hub(clients: &mut Clients, secret: Option<&Secret>) -> Finding {
     let name = names::HUB_KUBECONFIG_SECRET;
     let Some(secret) = secret else {
         return Finding::new(
@@ -156,7 +182,7 @@ pub async fn test_hub(secret: Option<&Secret>) -> Finding {
             &["patch", "update"],
         ),
     ];
-    match review(&kubeconfig, name, &rights).await {
+    match review(clients, &kubeconfig, name, &rights).await {
         Ok((missing, _)) if missing.is_empty() => Finding::functional(
             "HubConnectionFunctional",
             format!(
@@ -178,10 +204,20 @@ pub async fn test_hub(secret: Option<&Secret>) -> Finding {
 
 /// Tests the bootstrap credentials of one hub after the other: the first that serve, else what is
 /// wrong with all of them.
-pub async fn test_bootstraps(secrets: &[(String, Option<Arc<Secret>>)], cluster: &str) -> Finding {
+pub async fn test_bootstraps(
+    clients: &mut Clients,
+    secrets: &[Bootstrap],
+    cluster: &str,
+) -> Finding {
     let mut failed: Option<Finding> = None;
     for (name, secret) in secrets {
-        let found = test_bootstrap(name, secret.as_deref(), cluster).await;
+        let found = match secret {
+            Ok(secret) => test_bootstrap(clients, name, secret.as_deref(), cluster).await,
+            Err(trouble) => Finding::new(
+                "BootstrapSecretError",
+                format!("read Secret {name}: {trouble}"),
+            ),
+        };
         if found.functional {
             return found;
         }
@@ -198,7 +234,12 @@ pub async fn test_bootstraps(secrets: &[(String, Option<Arc<Secret>>)], cluster:
 
 /// Tests the bootstrap credentials in the Secret `name`, and looks for a denial of the agent's
 /// request.
-async fn test_bootstrap(name: &str, secret: Option<&Secret>, cluster: &str) -> Finding {
+async fn test_bootstrap(
+    clients: &mut Clients,
+    name: &str,
+    secret: Option<&Secret>,
+    cluster: &str,
+) -> Finding {
     let Some(secret) = secret else {
         return Finding::new(
             "BootstrapSecretMissing",
@@ -211,11 +252,14 @@ async fn test_bootstrap(name: &str, secret: Option<&Secret>, cluster: &str) -> F
             format!("Secret {name} has no kubeconfig: join again"),
         );
     };
-    match review(kubeconfig, name, &review::BOOTSTRAP_RIGHTS).await {
+    match review(clients, kubeconfig, name, &review::BOOTSTRAP_RIGHTS).await {
         Ok((missing, client)) if missing.is_empty() => {
             let message = match denial(&client, cluster).await {
-                Some(denial) => denial,
-                None => format!("Secret {name} is accepted by the hub"),
+                Ok(Some(denial)) => denial,
+                Ok(None) => format!("Secret {name} is accepted by the hub"),
+                Err(trouble) => format!(
+                    "Secret {name} is accepted by the hub, which does not list the requests of this cluster: {trouble}"
+                ),
             };
             Finding::functional("BootstrapSecretFunctional", message)
         }
@@ -230,45 +274,43 @@ async fn test_bootstrap(name: &str, secret: Option<&Secret>, cluster: &str) -> F
     }
 }
 
-fn denied(request: &CertificateSigningRequest) -> Option<&CertificateSigningRequestCondition> {
-    let conditions = request.status.as_ref()?.conditions.as_deref()?;
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == "Denied")
+/// The hub's words about a request that it denied.
+fn denied(request: &CertificateSigningRequest) -> Option<String> {
+    match certificate::progress(request) {
+        Progress::Denied(words) => Some(words),
+        _ => None,
+    }
 }
 
 /// The newest request of the cluster, if it was denied. Times are whole seconds: of several
 /// requests in one, a denied one counts, since a WEC of the same name may have been let in.
-async fn denial(client: &Client, cluster: &str) -> Option<String> {
+async fn denial(client: &Client, cluster: &str) -> Result<Option<String>, Trouble> {
     let api: Api<CertificateSigningRequest> = Api::all(client.clone());
     let selector = format!("{}={cluster}", labels::CLUSTER_NAME);
     let requests = api
         .list(&ListParams::default().labels(&selector))
         .await
-        .ok()?;
+        .map_err(|error| Trouble::of(&error))?;
     let newest = requests.items.iter().max_by_key(|request| {
         let created = request.metadata.creation_timestamp.as_ref();
         (created.map(|time| time.0), denied(request).is_some())
-    })?;
-    let denied = denied(newest)?;
-    Some(format!(
-        "the hub denied the certificate request {}: {}: {}",
-        newest.name_any(),
-        denied.reason.as_deref().unwrap_or("no reason"),
-        denied.message.as_deref().unwrap_or("no message")
-    ))
+    });
+    Ok(newest.and_then(|request| {
+        let (name, words) = (request.name_any(), denied(request)?);
+        Some(format!(
+            "the hub denied the certificate request {name}: {words}"
+        ))
+    }))
 }
 
 /// Asks for every right with the credentials of a kubeconfig; returns those that are missing.
 async fn review(
+    clients: &mut Clients,
     kubeconfig: &str,
     secret: &str,
     rights: &[Right<'_>],
 ) -> Result<(Vec<String>, Client), String> {
-    let origin = format!("in Secret {secret}");
-    let client = client::from_kubeconfig(kubeconfig, &origin, &component::user_agent("klusterlet"))
-        .await
-        .map_err(|error| error.to_string())?;
+    let client = clients.get(kubeconfig, secret).await?;
     let missing = review::missing(&client, rights).await?;
     Ok((missing, client))
 }
@@ -300,13 +342,17 @@ mod tests {
 
     #[tokio::test]
     async fn missing_secrets_are_told_without_asking_anyone() {
-        assert_eq!(test_hub(None).await.reason, "HubKubeConfigSecretMissing");
+        let clients = &mut Clients::default();
         assert_eq!(
-            test_bootstrap("s", None, "c").await.reason,
+            test_hub(clients, None).await.reason,
+            "HubKubeConfigSecretMissing"
+        );
+        assert_eq!(
+            test_bootstrap(clients, "s", None, "c").await.reason,
             "BootstrapSecretMissing"
         );
         assert_eq!(
-            test_hub(Some(&Secret::default())).await.reason,
+            test_hub(clients, Some(&Secret::default())).await.reason,
             "ClusterNameMissing"
         );
     }

@@ -4,6 +4,8 @@ use super::apply::Done;
 use super::cleanup;
 use super::cleanup::CleanupError;
 use super::connection;
+use super::connection::Bootstrap;
+use super::connection::Clients;
 use super::connection::Finding;
 use super::hosted;
 use super::hosted::Unprepared;
@@ -43,6 +45,10 @@ pub(super) const RESYNC: Duration = Duration::from_secs(180);
 /// denied its request. Nothing in the WEC tells. Upstream asks every thirty seconds.
 const HUB_RECHECK: Duration = Duration::from_secs(10);
 
+/// The hub is asked again after this part of the time that it has been waited for, so that a fleet
+/// that nobody accepts does not keep it busy.
+const HUB_RECHECK_PART: u32 = 10;
+
 /// How soon the WEC of a hosted agent is asked again when it could not be reached.
 const MANAGED_RECHECK: Duration = Duration::from_secs(30);
 
@@ -54,7 +60,10 @@ struct Asked {
     secrets: Vec<SecretData>,
     at: Instant,
     statement: Statement,
-    awaits_hub: bool,
+    /// After which time the answer may be another, though no Secret changed.
+    fresh_for: Duration,
+    /// Since when the hub has had the word, and the clients to ask it with meanwhile.
+    awaiting: Option<(Instant, Clients)>,
 }
 
 /// The WEC as it is reached for one Klusterlet, and with what.
@@ -167,7 +176,10 @@ impl Operator {
             true => {
                 let api: Api<Secret> = Api::namespaced(self.client.clone(), &plan.namespace);
                 let secret = api.get_opt(names::EXTERNAL_MANAGED_KUBECONFIG_SECRET).await;
-                match hosted::managed_client(secret.ok().flatten().as_ref()).await {
+                let secret = secret.map_err(cleanup::server(
+                    "read the Secret with the managed cluster's kubeconfig",
+                ))?;
+                match hosted::managed_client(secret.as_ref()).await {
                     Ok(client) => Some(client),
                     Err(why) => cleanup::give_up(&self.api, klusterlet, &why).await?,
                 }
@@ -217,7 +229,7 @@ impl Operator {
             Err(_) => None,
         };
         statements.extend(applied.iter().map(Applied::statement));
-        let (connection, awaits_hub) = self.connection(plan, &surroundings).await;
+        let (connection, fresh_for) = self.connection(plan, &surroundings).await;
         statements.push(connection);
         let find = |name: &str| {
             let found = surroundings.deployments.get_in(&plan.namespace, name);
@@ -235,8 +247,7 @@ impl Operator {
             None => Ok(Some(MANAGED_RECHECK)),
             Some(Applied::Failed { message, .. }) => Err(OperatorError::Apply(message)),
             Some(Applied::Uninstalled { .. }) => Ok(None),
-            Some(Applied::Complete) if awaits_hub => Ok(Some(HUB_RECHECK)),
-            Some(Applied::Complete) => Ok(Some(RESYNC)),
+            Some(Applied::Complete) => Ok(Some(fresh_for)),
         }
     }
 
@@ -326,70 +337,76 @@ impl Operator {
     }
 
     /// Asks the hub about the agent's rights, when the answer may have changed. The second value
-    /// tells whether the hub has the next word.
-    async fn connection(&self, plan: &Plan, around: &Surroundings) -> (Statement, bool) {
+    /// tells how long it holds.
+    async fn connection(&self, plan: &Plan, around: &Surroundings) -> (Statement, Duration) {
         let hub = around
             .hub
             .get_in(&plan.namespace, names::HUB_KUBECONFIG_SECRET);
         let bootstraps = self.bootstraps(plan, around).await;
-        let data = |secret: &Option<Arc<Secret>>| secret.as_ref().and_then(|one| one.data.clone());
-        let all = std::iter::once(&hub).chain(bootstraps.iter().map(|(_, secret)| secret));
-        let secrets: Vec<_> = all.map(data).collect();
+        let first = bootstraps
+            .iter()
+            .map(|(_, read)| read.as_ref().ok()?.as_ref());
+        let all = std::iter::once(hub.as_ref()).chain(first);
+        let secrets: Vec<_> = all
+            .map(|secret| secret.and_then(|one| one.data.clone()))
+            .collect();
+        let mut awaiting = None;
         if let Some(asked) = self
             .known
             .lock()
             .await
-            .get(&plan.name)
-            .and_then(|known| known.asked.as_ref())
+            .get_mut(&plan.name)
+            .and_then(|known| known.asked.as_mut())
+            .filter(|asked| asked.secrets == secrets)
         {
-            let fresh_for = if asked.awaits_hub {
-                HUB_RECHECK
-            } else {
-                RESYNC
-            };
-            if asked.secrets == secrets && asked.at.elapsed() < fresh_for {
-                return (asked.statement.clone(), asked.awaits_hub);
+            if asked.at.elapsed() < asked.fresh_for {
+                return (asked.statement.clone(), asked.fresh_for);
             }
+            awaiting = asked.awaiting.take();
         }
-        let own = connection::test_hub(hub.as_deref()).await;
+        let now = Instant::now();
+        let (since, mut clients) = awaiting.unwrap_or_else(|| (now, Clients::default()));
+        let own = connection::test_hub(&mut clients, hub.as_deref()).await;
         let first = match own.functional {
             true => None,
             false => {
                 let cluster = plan.cluster_name(hub.as_deref());
-                Some(connection::test_bootstraps(&bootstraps, &cluster).await)
+                Some(connection::test_bootstraps(&mut clients, &bootstraps, &cluster).await)
             }
         };
         let statement = connection::statement(&own, first.as_ref());
         let awaits_hub = awaits_hub(&own, first.as_ref());
+        let fresh_for = match awaits_hub {
+            true => (now.duration_since(since) / HUB_RECHECK_PART).clamp(HUB_RECHECK, RESYNC),
+            false => RESYNC,
+        };
         if let Some(known) = self.known.lock().await.get_mut(&plan.name) {
             let statement = statement.clone();
             known.asked = Some(Asked {
                 secrets,
-                at: Instant::now(),
+                at: now,
                 statement,
-                awaits_hub,
+                fresh_for,
+                awaiting: awaits_hub.then_some((since, clients)),
             });
         }
-        (statement, awaits_hub)
+        (statement, fresh_for)
     }
 
     /// The Secrets with first credentials, in order of preference.
-    async fn bootstraps(
-        &self,
-        plan: &Plan,
-        around: &Surroundings,
-    ) -> Vec<(String, Option<Arc<Secret>>)> {
+    async fn bootstraps(&self, plan: &Plan, around: &Surroundings) -> Vec<Bootstrap> {
         if plan.bootstrap_secrets.is_none() {
             let name = names::BOOTSTRAP_HUB_KUBECONFIG_SECRET;
             let secret = around.bootstrap.get_in(&plan.namespace, name);
-            return vec![(name.to_owned(), secret)];
+            return vec![(name.to_owned(), Ok(secret))];
         }
         // The operator's right to read them comes with the rest, so they are not watched.
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &plan.namespace);
         let mut found = Vec::new();
         for name in plan.bootstrap_secret_names() {
-            let secret = api.get_opt(&name).await.ok().flatten();
-            found.push((name, secret.map(Arc::new)));
+            let secret = api.get_opt(&name).await;
+            let secret = secret.map_err(|error| Trouble::of(&error));
+            found.push((name, secret.map(|secret| secret.map(Arc::new))));
         }
         found
     }
