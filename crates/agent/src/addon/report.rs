@@ -69,7 +69,13 @@ impl Reporter {
                 tracing::warn!("reported on add-on {addon}: {trouble}");
                 return;
             }
-            known = api.get_opt(addon).await.ok().flatten();
+            known = match api.get_opt(addon).await {
+                Ok(found) => found,
+                Err(error) => {
+                    let trouble = Trouble::of(&error);
+                    return tracing::warn!("read add-on {addon} to report on it: {trouble}");
+                }
+            };
         }
         tracing::warn!(
             "reported on add-on {addon}: others changed its status {ATTEMPTS_MAX} times meanwhile"

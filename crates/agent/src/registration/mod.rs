@@ -140,7 +140,7 @@ async fn run_by(
             recorder: Recorder::new(context.client.clone(), "klusterlet-agent", pod),
             expires_at: &expiry.0,
             in_use: Mutex::default(),
-            key_is_written_down: AtomicBool::new(false),
+            key_may_be_written_down: AtomicBool::new(true),
         };
         supervise(common, &gates, shared, hub).await
     };
@@ -168,8 +168,9 @@ struct Shared<'a> {
     expires_at: &'a AtomicI64,
     /// The hub last in use, and the first credentials for it.
     in_use: Mutex<InUse>,
-    /// Whether the key of a certificate that is not there yet lies in a Secret.
-    key_is_written_down: AtomicBool,
+    /// Whether the key of a certificate that is not there yet may lie in a Secret: also one that an
+    /// earlier life of this process left there.
+    key_may_be_written_down: AtomicBool,
 }
 
 /// The hub in use.
@@ -368,8 +369,9 @@ async fn follow(shared: &Shared<'_>, plan: Plan, several: bool) -> Outcome {
             Outcome::Obtained(obtained.await)
         }
         Plan::Hub(credentials) => {
-            pending::forget(shared).await;
-            hub::run(shared, credentials, several).await
+            let session = hub::run(shared, credentials, several);
+            let (outcome, ()) = tokio::join!(session, pending::forget(shared));
+            outcome
         }
     }
 }

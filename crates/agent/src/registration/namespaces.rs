@@ -78,14 +78,10 @@ pub(super) async fn keep(
 ) {
     let client = shared.observation.client();
     let label = label(server);
-    let mut known: Option<BTreeSet<String>> = None;
+    // Where nothing is wanted at the start, what a former run marked waits for the first resync.
+    let mut known = Some(BTreeSet::new());
     loop {
         let wanted = wanted(current.borrow_and_update().as_ref());
-        if known.is_none() && wanted.is_empty() {
-            // Nothing was ever wanted since the start; what a former run marked is looked at once
-            // something is, or at the next resync.
-            known = Some(BTreeSet::new());
-        }
         let pause = match known.as_ref() == Some(&wanted) {
             true => RESYNC,
             false => {

@@ -10,6 +10,8 @@ use crate::credentials::keys;
 use hyades_api::names;
 use hyades_pki::Key;
 use hyades_runtime::Trouble;
+use hyades_runtime::backoff::Backoff;
+use hyades_runtime::backoff::Policy;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
@@ -24,11 +26,10 @@ fn secrets(shared: &Shared<'_>) -> Api<Secret> {
 
 /// The key that was written down, if one was.
 pub(super) async fn find(shared: &Shared<'_>) -> Option<Key> {
-    let secret = secrets(shared)
-        .get_opt(names::PENDING_KEY_SECRET)
-        .await
-        .ok()??;
-    shared.key_is_written_down.store(true, Ordering::Relaxed);
+    let secret = read(shared).await?;
+    shared
+        .key_may_be_written_down
+        .store(true, Ordering::Relaxed);
     // A key of another identity would prove that two clusters are one.
     let of = credentials::text(&secret, keys::AGENT_NAME)?;
     let cluster = credentials::text(&secret, keys::CLUSTER_NAME)?;
@@ -37,10 +38,33 @@ pub(super) async fn find(shared: &Shared<'_>) -> Option<Key> {
     Key::from_pem(pem).ok()
 }
 
+/// Reads the Secret, however often the API server must be asked: an agent that took a failure for
+/// an absence would make another key. Only one that may not read at all goes on without.
+async fn read(shared: &Shared<'_>) -> Option<Secret> {
+    let name = names::PENDING_KEY_SECRET;
+    let mut backoff = Backoff::new(Policy::API);
+    loop {
+        let trouble = match secrets(shared).get_opt(name).await {
+            Ok(found) => return found,
+            Err(error) => Trouble::of(&error),
+        };
+        if matches!(trouble, Trouble::Forbidden(_)) {
+            tracing::warn!("reading Secret {name}: {trouble}; going on without it");
+            return None;
+        }
+        let delay = backoff.next_delay();
+        let seconds = delay.as_secs_f64();
+        tracing::warn!("reading Secret {name}: {trouble}; trying again in {seconds:.1} s");
+        tokio::time::sleep(delay).await;
+    }
+}
+
 /// Writes the key down. An agent that cannot registers all the same: it loses the key only if it
 /// is restarted before it has its certificate.
 pub(super) async fn write_down(shared: &Shared<'_>, key: &Key) {
-    shared.key_is_written_down.store(true, Ordering::Relaxed);
+    shared
+        .key_may_be_written_down
+        .store(true, Ordering::Relaxed);
     let data = [
         (keys::KEY, key.to_ec_pem()),
         (keys::AGENT_NAME, shared.identity.agent().to_owned()),
@@ -76,16 +100,20 @@ pub(super) async fn write_down(shared: &Shared<'_>, key: &Key) {
     }
 }
 
-/// Forgets the key once its certificate is saved.
+/// Forgets the key once its certificate is saved. Where that fails, the next session with the hub
+/// does it.
 pub(super) async fn forget(shared: &Shared<'_>) {
-    if !shared.key_is_written_down.swap(false, Ordering::Relaxed) {
+    if !shared.key_may_be_written_down.load(Ordering::Relaxed) {
         return;
     }
     let name = names::PENDING_KEY_SECRET;
     if let Err(error) = secrets(shared).delete(name, &DeleteParams::default()).await {
-        match Trouble::of(&error) {
-            Trouble::NotFound(_) => {}
-            trouble => tracing::warn!("deleting Secret {name}: {trouble}"),
+        let trouble = Trouble::of(&error);
+        if !trouble.is_not_found() {
+            return tracing::warn!("deleting Secret {name}: {trouble}");
         }
     }
+    shared
+        .key_may_be_written_down
+        .store(false, Ordering::Relaxed);
 }

@@ -159,7 +159,14 @@ async fn look(shared: &Shared<'_>, credentials: &Credentials, uid: &str) -> Opti
     };
     let api: Api<PartialObjectMeta<Secret>> =
         Api::namespaced(shared.context.client.clone(), &shared.context.namespace);
-    let secret = api.get_opt(shared.hub_secret).await.ok().flatten()?;
+    let secret = match api.get_opt(shared.hub_secret).await {
+        Ok(secret) => secret?,
+        Err(error) => {
+            let trouble = Trouble::of(&error);
+            tracing::warn!("reading what the hub published of itself before: {trouble}");
+            return None;
+        }
+    };
     let Some(known) = Record::read(&secret) else {
         remember(shared, &published.record()).await;
         return None;
