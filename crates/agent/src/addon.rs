@@ -152,8 +152,10 @@ pub(crate) async fn keep(scene: Scene) -> Infallible {
     let mut keepers: BTreeMap<Place, Keeper> = BTreeMap::new();
     let mut leftovers = leftovers(&scene).await;
     let reporter = report::Reporter::new(&scene, addons.clone());
-    let mut tick = tokio::time::interval(LEASE_PERIOD);
+    let first = tokio::time::Instant::now() + LEASE_PERIOD;
+    let mut tick = tokio::time::interval_at(first, LEASE_PERIOD);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut judged = BTreeSet::new();
     loop {
         changed.borrow_and_update();
         let all = listed(&addons);
@@ -185,10 +187,15 @@ pub(crate) async fn keep(scene: Scene) -> Infallible {
             });
         }
         for addon in &all {
-            lease::check(&scene, addon, &reporter).await;
+            // Every change comes by here, the agent's own reports too: between two ticks a lease is
+            // looked at once.
+            let namespace = addon.effective_namespace().to_owned();
+            if judged.insert((addon.uid(), namespace, addon.is_customized_health())) {
+                lease::check(&scene, addon, &reporter).await;
+            }
         }
         tokio::select! {
-            _ = tick.tick() => {}
+            _ = tick.tick() => judged.clear(),
             _ = changed.changed() => {}
         }
     }

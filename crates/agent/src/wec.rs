@@ -2,11 +2,11 @@
 //! kubeconfig in a Secret names.
 
 use crate::credentials;
+use crate::credentials::HubEndpoint;
 use crate::credentials::keys;
 use crate::error::AgentError;
 use crate::options::CommonOptions;
 use crate::secrets::WatchedSecret;
-use hyades_pki::Kubeconfig;
 use hyades_runtime::Context;
 use hyades_runtime::client;
 use hyades_runtime::component;
@@ -36,12 +36,10 @@ impl Wec {
         let client = client::from_kubeconfig(kubeconfig, &origin, &user_agent)
             .await
             .map_err(|error| error.to_string())?;
-        let parsed = Kubeconfig::parse(kubeconfig).map_err(|error| error.to_string())?;
-        let cluster = parsed.clusters.first();
+        let endpoint = HubEndpoint::of(kubeconfig, secret).map_err(|error| error.to_string())?;
         Ok(Self {
             client,
-            certificate_authority: cluster
-                .and_then(|named| named.cluster.certificate_authority_pem()),
+            certificate_authority: endpoint.cluster.certificate_authority_pem(),
         })
     }
 }
