@@ -31,3 +31,4 @@ pub use error::HostError;
 pub use host::Host;
 pub use host::HostOptions;
 pub use name::SpaceName;
+pub use tls::server_config;

@@ -15,15 +15,18 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring;
 use rustls::crypto::verify_tls12_signature;
 use rustls::crypto::verify_tls13_signature;
+use rustls::server::ResolvesServerCert;
 use rustls::server::danger::ClientCertVerified;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::UnixTime;
 
-use crate::serving::Serving;
-
 /// The configuration of the one TLS port: TLS 1.2 and 1.3, HTTP/2 preferred.
-pub(crate) fn server_config(serving: Arc<Serving>) -> Result<ServerConfig, rustls::Error> {
+///
+/// # Errors
+///
+/// None at present: the provider serves both versions.
+pub fn server_config(serving: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let possession = Arc::new(Possession {
         provider: provider.clone(),

@@ -1,7 +1,7 @@
 //! Add-ons from the hub to the WEC and back, over served spaces.
 
 use crate::hub::Hub;
-use crate::registration::until_available;
+use crate::registered;
 use crate::until;
 use crate::wec::Wec;
 use hyades_agent::credentials::keys;
@@ -124,10 +124,7 @@ async fn until_label(hub: &Hub, wanted: Option<&str>) {
 async fn an_add_on_of_a_template_arrives_registers_lives_and_goes() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let wec = Wec::start("cluster1").await;
-            wec.run(&hub, "cluster1").await;
-            until_available(&hub, "cluster1").await;
+            let (hub, wec) = registered().await;
             ensure(&wec.client, &lease()).await;
             ensure(&hub.client, &template("Hello")).await;
             for object in offered() {

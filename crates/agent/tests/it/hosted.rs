@@ -1,8 +1,8 @@
 //! A hosted agent: operator and agent in one cluster, working for another.
 
 use crate::hub::Hub;
-use crate::registration::until_available;
 use crate::until;
+use crate::until_gone;
 use crate::wec::Wec;
 use hyades_agent::install::InstallOptions;
 use hyades_agent::install::Mode;
@@ -62,7 +62,7 @@ async fn a_hosted_agent_joins_works_for_and_leaves_a_cluster_it_does_not_run_in(
             let managed = wec.admin_kubeconfig().await;
             let options = hosted(&name, hub.bootstrap_kubeconfig().await, managed);
             hosting.install(&options).await;
-            let klusterlets: Api<Klusterlet> = Api::all(hosting.client.clone());
+            let klusterlets = hosting.klusterlets();
             until_condition(
                 &klusterlets,
                 &name,
@@ -72,7 +72,7 @@ async fn a_hosted_agent_joins_works_for_and_leaves_a_cluster_it_does_not_run_in(
             .await;
             until_condition(&klusterlets, &name, known::APPLIED, "KlusterletApplied").await;
             hosting.start_agent_of(&name, &name).await;
-            until_available(&hub, "cluster1").await;
+            hub.until_available("cluster1").await;
 
             let work: ManifestWork = serde_json::from_value(json!({
                 "metadata": {"name": "w", "namespace": "cluster1"},
@@ -107,29 +107,13 @@ async fn a_hosted_agent_joins_works_for_and_leaves_a_cluster_it_does_not_run_in(
                 .delete(&name, &DeleteParams::default())
                 .await
                 .expect("deleted");
-            until("the Klusterlet is gone", async || {
-                klusterlets
-                    .get_opt(&name)
-                    .await
-                    .expect("an answer")
-                    .is_none()
-                    .then_some(())
-            })
-            .await;
+            until_gone(&klusterlets, &name).await;
             for (client, namespace) in [
                 (&hosting.client, name.clone()),
                 (&wec.client, format!("open-cluster-management-{name}")),
             ] {
                 let namespaces: Api<Namespace> = Api::all(client.clone());
-                until(&format!("namespace {namespace} is gone"), async || {
-                    namespaces
-                        .get_opt(&namespace)
-                        .await
-                        .expect("an answer")
-                        .is_none()
-                        .then_some(())
-                })
-                .await;
+                until_gone(&namespaces, &namespace).await;
             }
             assert!(
                 maps.get_opt("told").await.expect("an answer").is_some(),
@@ -150,7 +134,7 @@ async fn a_cluster_that_cannot_be_reached_is_told_and_does_not_hold_up_a_removal
             let name = hosted_klusterlet_name();
             let unreachable = hub.bootstrap_kubeconfig().await.replace("https://127", "https://0");
             hosting.install(&hosted(&name, hub.bootstrap_kubeconfig().await, unreachable)).await;
-            let klusterlets: Api<Klusterlet> = Api::all(hosting.client.clone());
+            let klusterlets = hosting.klusterlets();
             let told = until_condition(
                 &klusterlets,
                 &name,
@@ -174,10 +158,7 @@ async fn a_cluster_that_cannot_be_reached_is_told_and_does_not_hold_up_a_removal
                 .await
                 .expect("patched");
             klusterlets.delete(&name, &DeleteParams::default()).await.expect("deleted");
-            until("the Klusterlet is gone", async || {
-                klusterlets.get_opt(&name).await.expect("an answer").is_none().then_some(())
-            })
-            .await;
+            until_gone(&klusterlets, &name).await;
         })
         .await;
 }

@@ -3,9 +3,12 @@
 use crate::serve::DAY_SECONDS;
 use crate::serve::Gate;
 use crate::serve::serve;
+use crate::until;
 use hyades_agent::install::BootstrapAccess;
 use hyades_agent::install::bootstrap_kubeconfig;
 use hyades_api::cluster::ManagedCluster;
+use hyades_api::conditions;
+use hyades_api::conditions::managed_cluster as known;
 use hyades_api::crds;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::names;
@@ -26,7 +29,9 @@ use hyades_runtime::Context;
 use hyades_runtime::apply;
 use hyades_runtime::k8s_openapi::api::authentication::v1::TokenRequest;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
 use hyades_runtime::k8s_openapi::api::core::v1::ServiceAccount;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
@@ -38,6 +43,7 @@ use hyades_space::SpaceOptions;
 use hyades_space::identity::UserInfo;
 use hyades_store::Store;
 use jiff::Timestamp;
+use serde_json::Value;
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
@@ -284,6 +290,38 @@ impl Hub {
         Api::all(self.client.clone())
     }
 
+    /// Patches an inventory object.
+    pub async fn patch(&self, cluster: &str, patch: Value) {
+        let (api, parameters) = (self.clusters(), PatchParams::default());
+        let patched = api.patch(cluster, &parameters, &Patch::Merge(patch)).await;
+        patched.expect("patched");
+    }
+
+    pub async fn until_available(&self, cluster: &str) {
+        until(&format!("{cluster} is Joined and Available"), async || {
+            let cluster = self.clusters().get_opt(cluster).await.expect("an answer")?;
+            let all = &cluster.status.conditions;
+            (conditions::is_true(all, known::JOINED) && conditions::is_true(all, known::AVAILABLE))
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// When the lease of `cluster1` was renewed last, if ever.
+    pub async fn renewed_on(&self) -> Option<MicroTime> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), "cluster1");
+        let lease = leases.get_opt(names::LEASE).await.expect("an answer")?;
+        lease.spec?.renew_time
+    }
+
+    pub async fn until_renewed(&self, before: Option<MicroTime>) {
+        until("the lease is renewed", async || {
+            let now = self.renewed_on().await?;
+            (Some(now) != before).then_some(())
+        })
+        .await;
+    }
+
     pub async fn requests(&self) -> Vec<CertificateSigningRequest> {
         let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
         api.list(&Default::default()).await.expect("requests").items
@@ -307,11 +345,8 @@ impl Hub {
                 self.judge(request, "Approved").await;
             }
         }
-        let patch = Patch::Merge(json!({"spec": {"hubAcceptsClient": true}}));
-        self.clusters()
-            .patch(cluster, &PatchParams::default(), &patch)
-            .await
-            .expect("accepted");
+        let accepted = json!({"spec": {"hubAcceptsClient": true}});
+        self.patch(cluster, accepted).await;
     }
 
     /// Approves or denies a request.

@@ -1,10 +1,10 @@
 //! More than one hub: several to choose from, and one that is replaced by another.
 
 use crate::hub::Hub;
-use crate::registration::until_available;
-use crate::registration::until_event;
+use crate::registered;
 use crate::serve::Lost;
 use crate::until;
+use crate::until_gone;
 use crate::wec::Wec;
 use hyades_agent::credentials::Credentials;
 use hyades_agent::install::InstallOptions;
@@ -12,25 +12,17 @@ use hyades_agent::install::Mode;
 use hyades_agent::install::kubeconfig_secret;
 use hyades_api::names;
 use hyades_api::names::namespaces;
-use hyades_api::operator::Klusterlet;
 use hyades_pki::CertificateRequest;
 use hyades_runtime::apply;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use hyades_runtime::k8s_openapi::api::core::v1::Secret;
-use hyades_runtime::kube::Api;
 use hyades_runtime::kube::api::DeleteParams;
-use hyades_runtime::kube::api::Patch;
-use hyades_runtime::kube::api::PatchParams;
 use serde_json::json;
 use tokio::task::LocalSet;
 
 async fn server(wec: &Wec) -> Option<String> {
-    let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
-    let secret = secrets
-        .get_opt(names::HUB_KUBECONFIG_SECRET)
-        .await
-        .expect("an answer")?;
-    Some(Credentials::read(&secret)?.endpoint.server().to_owned())
+    let secret = wec.secrets().get_opt(names::HUB_KUBECONFIG_SECRET).await;
+    let credentials = Credentials::read(&secret.expect("an answer")?)?;
+    Some(credentials.endpoint.server().to_owned())
 }
 
 async fn write(wec: &Wec, name: &str, kubeconfig: &str) {
@@ -40,54 +32,43 @@ async fn write(wec: &Wec, name: &str, kubeconfig: &str) {
         .expect("written");
 }
 
-/// Joins with the Secrets `first` and `second` to choose from.
-async fn join_one_of(wec: &Wec, hubs: [&Hub; 2]) {
+/// A WEC with the Secrets `first` and `second` to choose from, which has joined the first hub.
+async fn with_two_hubs() -> (Hub, Hub, Wec) {
+    let (first, second) = (Hub::start(true).await, Hub::start(true).await);
+    let wec = Wec::start("cluster1").await;
     wec.install(&InstallOptions {
         mode: Mode::Singleton,
         ..InstallOptions::new("cluster1".parse().expect("a name"), String::new())
     })
     .await;
-    for (name, hub) in ["first", "second"].into_iter().zip(hubs) {
-        write(wec, name, &hub.bootstrap_kubeconfig().await).await;
+    for (name, hub) in ["first", "second"].into_iter().zip([&first, &second]) {
+        write(&wec, name, &hub.bootstrap_kubeconfig().await).await;
     }
-    let klusterlets: Api<Klusterlet> = Api::all(wec.client.clone());
-    let spec = json!({"spec": {"registrationConfiguration": {
+    wec.patch_klusterlet(json!({"spec": {"registrationConfiguration": {
         "featureGates": [{"feature": "MultipleHubs", "mode": "Enable"}],
         "bootstrapKubeConfigs": {"type": "LocalSecrets", "localSecretsConfig": {
             "kubeConfigSecrets": [{"name": "first"}, {"name": "second"}]}},
-    }}});
-    klusterlets
-        .patch(
-            names::KLUSTERLET,
-            &PatchParams::default(),
-            &Patch::Merge(spec),
-        )
-        .await
-        .expect("patched");
+    }}}))
+    .await;
     wec.start_operator();
     let quick = ["--hub-connection-timeout-seconds=1"];
     wec.start_agent_with(names::KLUSTERLET, namespaces::AGENT, &quick)
         .await;
+    first.until_available("cluster1").await;
+    (first, second, wec)
 }
 
 #[tokio::test]
 async fn of_several_hubs_the_first_is_joined_and_the_next_when_it_is_lost() {
     LocalSet::new()
         .run_until(async {
-            let (first, second) = (Hub::start(true).await, Hub::start(true).await);
-            let wec = Wec::start("cluster1").await;
-            join_one_of(&wec, [&first, &second]).await;
-            until_available(&first, "cluster1").await;
+            let (first, second, wec) = with_two_hubs().await;
             let frequent = json!({"spec": {"leaseDurationSeconds": 1}});
-            first
-                .clusters()
-                .patch("cluster1", &PatchParams::default(), &Patch::Merge(frequent))
-                .await
-                .expect("patched");
+            first.patch("cluster1", frequent).await;
             first.gate.close_after(0, Lost::Request);
-            until_available(&second, "cluster1").await;
+            second.until_available("cluster1").await;
             assert_eq!(server(&wec).await.as_ref(), Some(&second.url));
-            let message = until_event(&wec, "LeavingHub").await;
+            let message = wec.until_event("LeavingHub").await;
             assert!(message.contains("no contact for 1 s"), "{message}");
         })
         .await;
@@ -97,17 +78,10 @@ async fn of_several_hubs_the_first_is_joined_and_the_next_when_it_is_lost() {
 async fn a_hub_that_turns_the_cluster_away_is_left_for_the_next() {
     LocalSet::new()
         .run_until(async {
-            let (first, second) = (Hub::start(true).await, Hub::start(true).await);
-            let wec = Wec::start("cluster1").await;
-            join_one_of(&wec, [&first, &second]).await;
-            until_available(&first, "cluster1").await;
+            let (first, second, _wec) = with_two_hubs().await;
             let denied = json!({"spec": {"hubAcceptsClient": false}});
-            first
-                .clusters()
-                .patch("cluster1", &PatchParams::default(), &Patch::Merge(denied))
-                .await
-                .expect("patched");
-            until_available(&second, "cluster1").await;
+            first.patch("cluster1", denied).await;
+            second.until_available("cluster1").await;
         })
         .await;
 }
@@ -116,13 +90,11 @@ async fn a_hub_that_turns_the_cluster_away_is_left_for_the_next() {
 async fn a_changed_bootstrap_secret_takes_the_agent_to_another_hub_under_the_same_names() {
     LocalSet::new()
         .run_until(async {
-            let (first, second) = (Hub::start(true).await, Hub::start(true).await);
-            let wec = Wec::start("cluster1").await;
-            wec.run(&first, "cluster1").await;
-            until_available(&first, "cluster1").await;
+            let (first, wec) = registered().await;
+            let second = Hub::start(true).await;
             let kubeconfig = second.bootstrap_kubeconfig().await;
             write(&wec, names::BOOTSTRAP_HUB_KUBECONFIG_SECRET, &kubeconfig).await;
-            until_available(&second, "cluster1").await;
+            second.until_available("cluster1").await;
             assert_eq!(server(&wec).await.as_ref(), Some(&second.url));
             let asked = |requests: Vec<CertificateSigningRequest>| {
                 assert_eq!(requests.len(), 1);
@@ -155,9 +127,9 @@ async fn a_pending_request_that_somebody_deletes_is_made_again_for_the_same_key(
                 (next.metadata.name != first.metadata.name).then_some(())
             })
             .await;
-            until_event(&wec, "CertificateNotObtained").await;
+            wec.until_event("CertificateNotObtained").await;
             hub.accept("cluster1").await;
-            until_available(&hub, "cluster1").await;
+            hub.until_available("cluster1").await;
         })
         .await;
 }
@@ -168,17 +140,13 @@ async fn a_key_that_waits_for_a_person_survives_a_restart_of_the_agent() {
         .run_until(async {
             let hub = Hub::start(false).await;
             let wec = Wec::start("cluster1").await;
-            wec.join(&hub, "cluster1", Mode::Singleton).await;
-            wec.start_operator();
-            let agent = wec.start_agent().await;
-            let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
-            let pending = || async {
-                secrets
-                    .get_opt(names::PENDING_KEY_SECRET)
-                    .await
-                    .expect("an answer")
-            };
-            until("the key is written down", async || pending().await).await;
+            let agent = wec.run(&hub, "cluster1").await;
+            let secrets = wec.secrets();
+            until("the key is written down", async || {
+                let pending = secrets.get_opt(names::PENDING_KEY_SECRET).await;
+                pending.expect("an answer")
+            })
+            .await;
             until("the inventory object and a request", async || {
                 hub.clusters()
                     .get_opt("cluster1")
@@ -191,11 +159,8 @@ async fn a_key_that_waits_for_a_person_survives_a_restart_of_the_agent() {
             // Somebody accepts while nobody is there to take the certificate, and only once.
             hub.accept("cluster1").await;
             wec.start_agent().await;
-            until_available(&hub, "cluster1").await;
-            until("the written key is gone", async || {
-                pending().await.is_none().then_some(())
-            })
-            .await;
+            hub.until_available("cluster1").await;
+            until_gone(&secrets, names::PENDING_KEY_SECRET).await;
         })
         .await;
 }
@@ -204,25 +169,14 @@ async fn a_key_that_waits_for_a_person_survives_a_restart_of_the_agent() {
 async fn an_agent_whose_cluster_was_deregistered_waits_and_comes_back_when_it_joins_again() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let wec = Wec::start("cluster1").await;
-            wec.run(&hub, "cluster1").await;
-            until_available(&hub, "cluster1").await;
+            let (hub, wec) = registered().await;
             hub.clusters()
                 .delete("cluster1", &DeleteParams::default())
                 .await
                 .expect("deleted");
-            until("the inventory object is gone", async || {
-                let found = hub.clusters().get_opt("cluster1").await.expect("an answer");
-                found.is_none().then_some(())
-            })
-            .await;
-            let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
-            secrets
-                .delete(names::HUB_KUBECONFIG_SECRET, &DeleteParams::default())
-                .await
-                .expect("deleted");
-            until_available(&hub, "cluster1").await;
+            until_gone(&hub.clusters(), "cluster1").await;
+            wec.delete_secret(names::HUB_KUBECONFIG_SECRET).await;
+            hub.until_available("cluster1").await;
         })
         .await;
 }

@@ -14,6 +14,10 @@ mod serve;
 mod wec;
 mod works;
 
+use crate::hub::Hub;
+use crate::wec::Wec;
+use hyades_runtime::kube::Api;
+use std::fmt::Debug;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -36,4 +40,25 @@ async fn until<T>(what: &str, mut find: impl AsyncFnMut() -> Option<T>) -> T {
         );
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Waits until an object is gone.
+async fn until_gone<K>(api: &Api<K>, name: &str)
+where
+    K: Clone + Debug + serde::de::DeserializeOwned,
+{
+    until(&format!("{name} is gone"), async || {
+        let found = api.get_opt(name).await.expect("an answer");
+        found.is_none().then_some(())
+    })
+    .await;
+}
+
+/// A hub that accepts by itself, and the WEC `cluster1`, which it finds Available.
+async fn registered() -> (Hub, Wec) {
+    let hub = Hub::start(true).await;
+    let wec = Wec::start("cluster1").await;
+    wec.run(&hub, "cluster1").await;
+    hub.until_available("cluster1").await;
+    (hub, wec)
 }

@@ -2,6 +2,7 @@
 
 use crate::hub::Hub;
 use crate::until;
+use crate::until_gone;
 use crate::wec::Wec;
 use hyades_agent::install::Mode;
 use hyades_api::conditions;
@@ -41,6 +42,16 @@ async fn until_namespace(wec: &Wec, name: &str, exists: bool) {
     .await;
 }
 
+/// A WEC on which the operator has installed the agents, which wait for the hub to accept it.
+async fn installed(mode: Mode) -> (Hub, Wec) {
+    let hub = Hub::start(false).await;
+    let wec = Wec::start("cluster1").await;
+    wec.join(&hub, "cluster1", mode).await;
+    wec.start_operator();
+    until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+    (hub, wec)
+}
+
 #[tokio::test]
 async fn the_work_agent_gets_its_pods_with_the_credentials() {
     LocalSet::new()
@@ -55,7 +66,7 @@ async fn the_work_agent_gets_its_pods_with_the_credentials() {
             assert_eq!(told.metadata.generation, Some(told.status.observed_generation));
             until_reason(&wec, known::HUB_CONNECTION_DEGRADED, "BootstrapSecretFunctional,HubKubeConfigSecretMissing").await;
 
-            let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+            let secrets = wec.secrets();
             let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": names::HUB_KUBECONFIG_SECRET}});
             let parameters = PatchParams::apply("test");
             secrets.patch(names::HUB_KUBECONFIG_SECRET, &parameters, &Patch::Apply(secret)).await.expect("a Secret");
@@ -71,11 +82,7 @@ async fn the_work_agent_gets_its_pods_with_the_credentials() {
 async fn deleting_the_agents_namespace_uninstalls_the_agent_until_it_joins_again() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(false).await;
-            let wec = Wec::start("cluster1").await;
-            wec.join(&hub, "cluster1", Mode::Singleton).await;
-            wec.start_operator();
-            until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+            let (hub, wec) = installed(Mode::Singleton).await;
             let api: Api<Namespace> = Api::all(wec.client.clone());
             for name in [namespaces::AGENT, namespaces::AGENT_ADDON] {
                 api.delete(name, &DeleteParams::default())
@@ -98,23 +105,12 @@ async fn deleting_the_agents_namespace_uninstalls_the_agent_until_it_joins_again
 async fn a_deleted_klusterlet_goes_with_everything_made_for_it() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(false).await;
-            let wec = Wec::start("cluster1").await;
-            wec.join(&hub, "cluster1", Mode::Default).await;
-            wec.start_operator();
-            until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
-            let api: Api<Klusterlet> = Api::all(wec.client.clone());
+            let (_hub, wec) = installed(Mode::Default).await;
+            let api = wec.klusterlets();
             api.delete(names::KLUSTERLET, &DeleteParams::default())
                 .await
                 .expect("deleted");
-            until("the Klusterlet is gone", async || {
-                api.get_opt(names::KLUSTERLET)
-                    .await
-                    .expect("an answer")
-                    .is_none()
-                    .then_some(())
-            })
-            .await;
+            until_gone(&api, names::KLUSTERLET).await;
             until_namespace(&wec, namespaces::AGENT, false).await;
             until_namespace(&wec, namespaces::AGENT_ADDON, false).await;
             let roles: Api<ClusterRole> = Api::all(wec.client.clone());
@@ -140,11 +136,8 @@ async fn a_mode_that_cannot_be_had_is_refused_in_the_status() {
             let hub = Hub::start(false).await;
             let wec = Wec::start("cluster1").await;
             wec.join(&hub, "cluster1", Mode::Singleton).await;
-            let api: Api<Klusterlet> = Api::all(wec.client.clone());
-            let patch = Patch::Merge(json!({"spec": {"deployOption": {"mode": "Elsewhere"}}}));
-            api.patch(names::KLUSTERLET, &PatchParams::default(), &patch)
-                .await
-                .expect("patched");
+            let elsewhere = json!({"spec": {"deployOption": {"mode": "Elsewhere"}}});
+            wec.patch_klusterlet(elsewhere).await;
             wec.start_operator();
             let told = until_reason(&wec, known::APPLIED, "KlusterletApplyFailed").await;
             let condition =
@@ -162,11 +155,7 @@ async fn a_mode_that_cannot_be_had_is_refused_in_the_status() {
 async fn namespaces_of_add_ons_get_the_credentials_for_pulling_images() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(false).await;
-            let wec = Wec::start("cluster1").await;
-            wec.join(&hub, "cluster1", Mode::Singleton).await;
-            wec.start_operator();
-            until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+            let (_hub, wec) = installed(Mode::Singleton).await;
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata":
                 {"name": "mine", "labels": {"addon.open-cluster-management.io/namespace": "true"}}});
             apply::ensure(&wec.client, "test", &namespace).await.expect("made");
@@ -186,16 +175,9 @@ async fn namespaces_of_add_ons_get_the_credentials_for_pulling_images() {
 async fn an_agent_that_moves_to_another_namespace_leaves_none_behind() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(false).await;
-            let wec = Wec::start("cluster1").await;
-            wec.join(&hub, "cluster1", Mode::Singleton).await;
-            wec.start_operator();
-            until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
-            let api: Api<Klusterlet> = Api::all(wec.client.clone());
-            let moved = Patch::Merge(json!({"spec": {"namespace": "open-cluster-management-new"}}));
-            api.patch(names::KLUSTERLET, &PatchParams::default(), &moved)
-                .await
-                .expect("patched");
+            let (_hub, wec) = installed(Mode::Singleton).await;
+            let moved = json!({"spec": {"namespace": "open-cluster-management-new"}});
+            wec.patch_klusterlet(moved).await;
             until_namespace(&wec, "open-cluster-management-new", true).await;
             until_namespace(&wec, namespaces::AGENT, false).await;
         })

@@ -2,15 +2,11 @@
 //! request, or before the agent has seen the answer. Each join ends complete all the same.
 
 use crate::hub::Hub;
-use crate::registration::until_available;
 use crate::serve::Lost;
 use crate::until;
 use crate::wec::Wec;
 use hyades_agent::install::Mode;
 use hyades_api::names;
-use hyades_api::names::namespaces;
-use hyades_runtime::k8s_openapi::api::core::v1::Secret;
-use hyades_runtime::kube::Api;
 use std::time::Duration;
 use tokio::task::LocalSet;
 
@@ -41,14 +37,14 @@ async fn joins_whatever_step_is_lost(lost: Lost) {
             tokio::time::sleep(CUT).await;
             hub.gate.open();
         };
-        let joined = until_available(&hub, &name);
+        let joined = hub.until_available(&name);
         let was_cut = tokio::select! {
             () = shut => true,
             () = joined => false,
         };
         hub.gate.open();
-        until_available(&hub, &name).await;
-        let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+        hub.until_available(&name).await;
+        let secrets = wec.secrets();
         until("the credentials are saved", async || {
             secrets
                 .get_opt(names::HUB_KUBECONFIG_SECRET)

@@ -1,53 +1,22 @@
 //! From a bootstrap token to Joined and Available, and what stands in the way.
 
 use crate::hub::Hub;
+use crate::registered;
 use crate::until;
 use crate::wec::Wec;
 use hyades_agent::credentials::keys;
 use hyades_agent::install::Mode;
 use hyades_api::conditions;
-use hyades_api::conditions::managed_cluster as known;
 use hyades_api::names;
-use hyades_api::names::namespaces;
-use hyades_api::operator::Klusterlet;
-use hyades_runtime::k8s_openapi::api::coordination::v1::Lease;
-use hyades_runtime::k8s_openapi::api::core::v1::Event;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
-use hyades_runtime::kube::api::DeleteParams;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use serde_json::json;
 use std::time::Instant;
 use tokio::task::LocalSet;
-
-pub async fn until_available(hub: &Hub, cluster: &str) {
-    until(&format!("{cluster} is Joined and Available"), async || {
-        let cluster = hub.clusters().get_opt(cluster).await.expect("an answer")?;
-        let all = &cluster.status.conditions;
-        (conditions::is_true(all, known::JOINED) && conditions::is_true(all, known::AVAILABLE))
-            .then_some(())
-    })
-    .await;
-}
-
-/// Waits for an Event in the agent's namespace and returns its message.
-pub async fn until_event(wec: &Wec, reason: &str) -> String {
-    let events: Api<Event> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
-    until(&format!("an Event {reason}"), async || {
-        let all = events
-            .list(&Default::default())
-            .await
-            .expect("events")
-            .items;
-        all.into_iter()
-            .find(|event| event.reason.as_deref() == Some(reason))?
-            .message
-    })
-    .await
-}
 
 #[tokio::test]
 async fn an_agent_registers_under_nothing_but_the_rights_its_operator_gives_it() {
@@ -60,15 +29,10 @@ async fn an_agent_registers_under_nothing_but_the_rights_its_operator_gives_it()
             wec.deployment("klusterlet-agent").await;
             let start = Instant::now();
             wec.start_agent().await;
-            until_available(&hub, "cluster1").await;
+            hub.until_available("cluster1").await;
             println!("agent start to Joined and Available: {:?}", start.elapsed());
 
-            let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
-            let secret = secrets
-                .get(names::HUB_KUBECONFIG_SECRET)
-                .await
-                .expect("credentials");
-            let data = secret.data.expect("data");
+            let data = wec.hub_secret().await.data.expect("data");
             let present: Vec<_> = data.keys().map(String::as_str).collect();
             assert_eq!(
                 present,
@@ -83,12 +47,7 @@ async fn an_agent_registers_under_nothing_but_the_rights_its_operator_gives_it()
             let uid = wec.klusterlet().await.uid().expect("a uid");
             assert_eq!(data[keys::AGENT_NAME].0, uid.as_bytes());
 
-            let leases: Api<Lease> = Api::namespaced(hub.client.clone(), "cluster1");
-            until("the lease is renewed", async || {
-                let lease = leases.get_opt(names::LEASE).await.expect("an answer")?;
-                lease.spec?.renew_time
-            })
-            .await;
+            hub.until_renewed(None).await;
             let cluster = hub
                 .clusters()
                 .get("cluster1")
@@ -119,15 +78,12 @@ async fn an_agent_waits_to_be_accepted_and_comes_back_after_it_lost_its_credenti
             })
             .await;
             hub.accept("cluster1").await;
-            until_available(&hub, "cluster1").await;
+            hub.until_available("cluster1").await;
 
-            let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+            let secrets = wec.secrets();
             let name = names::HUB_KUBECONFIG_SECRET;
-            let before = secrets.get(name).await.expect("credentials");
-            secrets
-                .delete(name, &DeleteParams::default())
-                .await
-                .expect("deleted");
+            let before = wec.hub_secret().await;
+            wec.delete_secret(name).await;
             until("a second request", async || {
                 (hub.requests().await.len() == 2).then_some(())
             })
@@ -160,7 +116,7 @@ async fn a_denial_is_told_where_people_look_for_it() {
             wec.run(&hub, "cluster1").await;
             let request = until("a pending request", async || hub.requests().await.pop()).await;
             hub.judge(request, "Denied").await;
-            let message = until_event(&wec, "CertificateRequestDenied").await;
+            let message = wec.until_event("CertificateRequestDenied").await;
             assert!(message.contains("Test: a test says so"), "{message}");
             assert_eq!(
                 hub.requests().await.len(),
@@ -177,26 +133,12 @@ async fn a_restarted_agent_goes_on_with_the_credentials_it_has() {
         .run_until(async {
             let hub = Hub::start(true).await;
             let wec = Wec::start("cluster1").await;
-            wec.join(&hub, "cluster1", Mode::Singleton).await;
-            wec.start_operator();
-            let agent = wec.start_agent().await;
-            until_available(&hub, "cluster1").await;
+            let agent = wec.run(&hub, "cluster1").await;
+            hub.until_available("cluster1").await;
             agent.cancel();
-            let leases: Api<Lease> = Api::namespaced(hub.client.clone(), "cluster1");
-            let renewed = async || {
-                leases
-                    .get(names::LEASE)
-                    .await
-                    .expect("a lease")
-                    .spec
-                    .and_then(|spec| spec.renew_time)
-            };
-            let before = renewed().await;
+            let before = hub.renewed_on().await;
             wec.start_agent().await;
-            until("the lease is renewed again", async || {
-                (renewed().await != before).then_some(())
-            })
-            .await;
+            hub.until_renewed(before).await;
             assert_eq!(
                 hub.requests().await.len(),
                 1,
@@ -210,19 +152,18 @@ async fn a_restarted_agent_goes_on_with_the_credentials_it_has() {
 async fn a_second_cluster_of_the_same_name_is_told_that_the_name_is_taken() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let (first, second) = (Wec::start("first").await, Wec::start("second").await);
-            first.run(&hub, "cluster1").await;
-            until_available(&hub, "cluster1").await;
-            second.run(&hub, "cluster1").await;
-            let message = until_event(&second, "CertificateRequestDenied").await;
+            let (hub, _first) = registered().await;
+            let second = Wec::start("second").await;
+            second.join(&hub, "cluster1", Mode::Singleton).await;
+            let operator = second.start_operator();
+            second.start_agent().await;
+            let message = second.until_event("CertificateRequestDenied").await;
             assert!(message.contains("cluster1"), "{message}");
-            let klusterlets: Api<Klusterlet> = Api::all(second.client.clone());
+            // An operator that starts asks the hub at once, and a running one seconds later.
+            operator.cancel();
+            second.start_operator();
             until("the Klusterlet tells the denial", async || {
-                let klusterlet = klusterlets
-                    .get(names::KLUSTERLET)
-                    .await
-                    .expect("a Klusterlet");
+                let klusterlet = second.klusterlet().await;
                 let kind = conditions::klusterlet::HUB_CONNECTION_DEGRADED;
                 let told = conditions::find(&klusterlet.status.conditions, kind)?;
                 told.message
@@ -230,7 +171,7 @@ async fn a_second_cluster_of_the_same_name_is_told_that_the_name_is_taken() {
                     .then_some(())
             })
             .await;
-            until_available(&hub, "cluster1").await;
+            hub.until_available("cluster1").await;
         })
         .await;
 }
@@ -239,10 +180,7 @@ async fn a_second_cluster_of_the_same_name_is_told_that_the_name_is_taken() {
 async fn the_namespaces_that_a_cluster_set_wants_are_made_and_reported() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let wec = Wec::start("cluster1").await;
-            wec.run(&hub, "cluster1").await;
-            until_available(&hub, "cluster1").await;
+            let (hub, wec) = registered().await;
             let entry = json!({"status": {"managedNamespaces": [{"name": "wanted", "clusterSet": "default"}]}});
             let told = until("the namespace is reported", async || {
                 let cluster = hub.clusters().get("cluster1").await.expect("an object");

@@ -1,11 +1,9 @@
 //! No token and no key is ever in a log, an Event, or the status of an object.
 
 use crate::hub::Hub;
-use crate::registration::until_available;
 use crate::until;
 use crate::wec::Wec;
 use hyades_agent::credentials::keys;
-use hyades_agent::install::Mode;
 use hyades_agent::install::kubeconfig_secret;
 use hyades_api::names;
 use hyades_api::names::namespaces;
@@ -86,20 +84,15 @@ async fn no_token_or_key_is_in_any_log_event_or_status() {
             let log = Log::start();
             let hub = Hub::start(true).await;
             let wec = Wec::start("cluster1").await;
-            wec.join(&hub, "cluster1", Mode::Singleton).await;
-            wec.start_operator();
-            wec.start_agent().await;
-            until_available(&hub, "cluster1").await;
-            let api: Api<Secret> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+            wec.run(&hub, "cluster1").await;
+            hub.until_available("cluster1").await;
+            let api = wec.secrets();
             let bootstrap = api
                 .get(names::BOOTSTRAP_HUB_KUBECONFIG_SECRET)
                 .await
                 .expect("a Secret");
             let good = value(&bootstrap, keys::KUBECONFIG);
-            let own = api
-                .get(names::HUB_KUBECONFIG_SECRET)
-                .await
-                .expect("a Secret");
+            let own = wec.hub_secret().await;
             let mut secrets = vec![token_of(&good), value(&own, keys::KEY)];
 
             // What goes wrong is where secrets get out: a token that is refused, and kubeconfigs
@@ -107,10 +100,10 @@ async fn no_token_or_key_is_in_any_log_event_or_status() {
             let refused = good.replace(&token_of(&good), "refused-token-0123456789");
             let broken = format!("clusters: 3\n{good}\n  token: broken-token-0123456789: [\n");
             let mistyped = good.replace("token:", "token: [mistyped-token-0123456789]\n    was:");
-            for (text, reason) in [
-                (refused, "CertificateNotObtained"),
-                (broken, "WaitingForBootstrap"),
-                (mistyped, "WaitingForBootstrap"),
+            for (text, told) in [
+                (refused, "no certificate from"),
+                (broken, "cannot reach a hub"),
+                (mistyped, "cannot reach a hub"),
             ] {
                 let before = log.text().len();
                 let secret = kubeconfig_secret(
@@ -124,8 +117,8 @@ async fn no_token_or_key_is_in_any_log_event_or_status() {
                 let _ = api
                     .delete(names::HUB_KUBECONFIG_SECRET, &DeleteParams::default())
                     .await;
-                until(&format!("the agent tells {reason}"), async || {
-                    log.text()[before..].contains("WARN").then_some(())
+                until(&format!("the agent logs {told:?}"), async || {
+                    log.text()[before..].contains(told).then_some(())
                 })
                 .await;
             }

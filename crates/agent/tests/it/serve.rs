@@ -1,4 +1,4 @@
-//! Serving a space over TLS, as a host does, with a gate in the way that a test can shut.
+//! Serving a space over a host's TLS, with a gate in the way that a test can shut.
 
 use hyades_pki::Authority;
 use hyades_pki::Validity;
@@ -10,18 +10,10 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use jiff::Timestamp;
-use rustls::DigitallySignedStruct;
-use rustls::DistinguishedName;
-use rustls::ServerConfig;
-use rustls::SignatureScheme;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring;
-use rustls::server::danger::ClientCertVerified;
-use rustls::server::danger::ClientCertVerifier;
-use rustls_pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
+use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::PrivatePkcs8KeyDer;
-use rustls_pki_types::UnixTime;
 use std::sync::Arc;
 use std::sync::Mutex;
 use tokio::net::TcpListener;
@@ -145,60 +137,9 @@ fn acceptor(serving: &Authority) -> TlsAcceptor {
     let (certificate, key) = serving
         .issue_server(&["127.0.0.1".to_owned()], valid)
         .expect("a certificate");
-    let mut config = ServerConfig::builder()
-        .with_client_cert_verifier(Arc::new(Possession(Arc::new(ring::default_provider()))))
-        .with_single_cert(
-            vec![certificate.der().to_vec().into()],
-            PrivatePkcs8KeyDer::from(key.to_pkcs8_der()).into(),
-        )
-        .expect("a key");
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    TlsAcceptor::from(Arc::new(config))
-}
-
-/// Accepts a certificate of any issuer and any age from whoever holds its key: the space judges it.
-#[derive(Debug)]
-struct Possession(Arc<CryptoProvider>);
-
-impl ClientCertVerifier for Possession {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    let key = PrivatePkcs8KeyDer::from(key.to_pkcs8_der()).into();
+    let key = ring::sign::any_supported_type(&key).expect("a key");
+    let shown = CertifiedKey::new(vec![certificate.der().to_vec().into()], key);
+    let config = hyades_host::server_config(Arc::new(SingleCertAndKey::from(shown)));
+    TlsAcceptor::from(Arc::new(config.expect("a configuration")))
 }

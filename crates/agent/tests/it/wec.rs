@@ -25,11 +25,16 @@ use hyades_runtime::CancellationToken;
 use hyades_runtime::Context;
 use hyades_runtime::apply;
 use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
+use hyades_runtime::k8s_openapi::api::core::v1::Event;
+use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
 use hyades_space::Space;
 use hyades_space::identity::UserInfo;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -127,15 +132,7 @@ impl Wec {
     fn context(&self, namespace: &str, account: &str) -> Context {
         // A child, so that one program can be stopped and the others run on.
         let shutdown = self.stop.child_token();
-        let user = UserInfo {
-            name: format!("system:serviceaccount:{namespace}:{account}"),
-            groups: vec![
-                "system:serviceaccounts".to_owned(),
-                format!("system:serviceaccounts:{namespace}"),
-                "system:authenticated".to_owned(),
-            ],
-            ..UserInfo::default()
-        };
+        let user = UserInfo::service_account(namespace, account);
         let client = Client::new(self.space.service_as(user), namespace);
         Context {
             shutdown,
@@ -208,15 +205,55 @@ impl Wec {
         .await
     }
 
-    pub async fn klusterlet(&self) -> Klusterlet {
-        let api: Api<Klusterlet> = Api::all(self.client.clone());
-        api.get(names::KLUSTERLET).await.expect("a Klusterlet")
+    pub fn klusterlets(&self) -> Api<Klusterlet> {
+        Api::all(self.client.clone())
     }
 
-    /// Joins, and runs operator and agent.
-    pub async fn run(&self, hub: &Hub, cluster: &str) {
+    pub async fn klusterlet(&self) -> Klusterlet {
+        let klusterlet = self.klusterlets().get(names::KLUSTERLET).await;
+        klusterlet.expect("a Klusterlet")
+    }
+
+    /// Changes the Klusterlet.
+    pub async fn patch_klusterlet(&self, patch: Value) {
+        let (api, parameters) = (self.klusterlets(), PatchParams::default());
+        let patch = Patch::Merge(patch);
+        let patched = api.patch(names::KLUSTERLET, &parameters, &patch).await;
+        patched.expect("patched");
+    }
+
+    /// The Secrets beside the agent.
+    pub fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), namespaces::AGENT)
+    }
+
+    /// The agent's own credentials for its hub.
+    pub async fn hub_secret(&self) -> Secret {
+        let secret = self.secrets().get(names::HUB_KUBECONFIG_SECRET).await;
+        secret.expect("credentials")
+    }
+
+    /// Takes a Secret away from the agent.
+    pub async fn delete_secret(&self, name: &str) {
+        let deleted = self.secrets().delete(name, &Default::default()).await;
+        deleted.expect("deleted");
+    }
+
+    /// Waits for an Event in the agent's namespace and returns its message.
+    pub async fn until_event(&self, reason: &str) -> String {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespaces::AGENT);
+        until(&format!("an Event {reason}"), async || {
+            let all = events.list(&Default::default()).await.expect("events");
+            let is_it = |event: &Event| event.reason.as_deref() == Some(reason);
+            all.items.into_iter().find(is_it)?.message
+        })
+        .await
+    }
+
+    /// Joins, and runs operator and agent. The token stops the agent.
+    pub async fn run(&self, hub: &Hub, cluster: &str) -> CancellationToken {
         self.join(hub, cluster, Mode::Singleton).await;
         self.start_operator();
-        self.start_agent().await;
+        self.start_agent().await
     }
 }

@@ -1,7 +1,7 @@
 //! Works: from the mailbox to the WEC and back.
 
 use crate::hub::Hub;
-use crate::registration::until_available;
+use crate::registered;
 use crate::until;
 use crate::wec::Wec;
 use hyades_api::conditions;
@@ -44,10 +44,7 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Self {
-        let hub = Hub::start(true).await;
-        let wec = Wec::start("cluster1").await;
-        wec.run(&hub, "cluster1").await;
-        until_available(&hub, "cluster1").await;
+        let (hub, wec) = registered().await;
         Self {
             works: Api::namespaced(hub.client.clone(), "cluster1"),
             maps: Api::namespaced(wec.client.clone(), "default"),

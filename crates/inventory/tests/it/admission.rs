@@ -3,7 +3,6 @@
 
 mod works;
 
-use crate::fixture;
 use crate::fixture::Its;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::names;
@@ -124,7 +123,7 @@ fn user(its: &Its, name: &str) -> Client {
 }
 
 fn hub(its: &Its) -> Client {
-    its.client(fixture::account(
+    its.client(UserInfo::service_account(
         namespaces::HUB,
         names::HUB_SERVICE_ACCOUNT,
     ))

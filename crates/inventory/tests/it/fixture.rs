@@ -146,7 +146,7 @@ impl Its {
 
     /// Starts the operator under its account.
     pub fn start_operator(&mut self) {
-        let user = account(namespaces::OPERATOR, names::CLUSTER_MANAGER);
+        let user = UserInfo::service_account(namespaces::OPERATOR, names::CLUSTER_MANAGER);
         let context = self.context(user, Component::ClusterManager);
         self.programs.spawn_local(async move {
             let Ok(()) = operator::run(Default::default(), context).await;
@@ -155,7 +155,7 @@ impl Its {
 
     /// Starts the hub under its account.
     pub fn start_hub(&mut self, options: hub::Options) {
-        let user = account(namespaces::HUB, names::HUB_SERVICE_ACCOUNT);
+        let user = UserInfo::service_account(namespaces::HUB, names::HUB_SERVICE_ACCOUNT);
         let client = self.hub_writes.noting(self.space.service_as(user));
         let context = self.keep(Context::new(
             client,
@@ -209,7 +209,7 @@ impl Its {
 
     /// A client with bootstrap credentials.
     pub fn newcomer(&self) -> Client {
-        self.client(account(
+        self.client(UserInfo::service_account(
             namespaces::OPERATOR,
             names::BOOTSTRAP_SERVICE_ACCOUNT,
         ))
@@ -341,19 +341,6 @@ impl Drop for Its {
             context.shutdown.cancel();
         }
         self.space.stopping().cancel();
-    }
-}
-
-/// A service account as the API server knows it.
-pub fn account(namespace: &str, name: &str) -> UserInfo {
-    UserInfo {
-        name: format!("system:serviceaccount:{namespace}:{name}"),
-        groups: vec![
-            "system:serviceaccounts".to_owned(),
-            format!("system:serviceaccounts:{namespace}"),
-            "system:authenticated".to_owned(),
-        ],
-        ..UserInfo::default()
     }
 }
 
