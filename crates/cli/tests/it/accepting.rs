@@ -50,16 +50,10 @@ fn certificate(its: &Its, cluster: &str, name: &str, asked: Asked) -> Agent {
 }
 
 #[track_caller]
-fn until_accepted(its: &Its, cluster: &str) {
-    let accepted = "HubAcceptedManagedCluster";
-    its.until_condition(cluster, accepted, "True", "HubClusterAdminAccepted");
-}
-
-#[track_caller]
 fn until_may_work(its: &Its, agent: &Agent) {
     let path = agent::lease(agent.cluster());
     agent.caller.until(&path, |answer| answer.code == 200);
-    until_accepted(its, agent.cluster());
+    its.until_accepted(agent.cluster());
 }
 
 #[test]
@@ -70,10 +64,9 @@ fn clusters_are_accepted_as_they_come_until_ctrl_c() {
     agent::announce(&its.bootstrap, "silent");
     agent::announce(&its.bootstrap, "turned-away");
     its.set_accepted("turned-away", true);
-    until_accepted(&its, "turned-away");
+    its.until_accepted("turned-away");
     its.set_accepted("turned-away", false);
-    let denied = "HubAcceptedManagedCluster";
-    its.until_condition("turned-away", denied, "False", "HubClusterAdminDenied");
+    its.until_denied("turned-away");
     its.ask(&identity("turned-away", "a"));
 
     let watch = Beside::start(&its.host, "clusteradm --context its1 accept --watch");

@@ -310,10 +310,11 @@ fn kubevela_5718_stuck_waiting_for_requests() {
         &format!("--dry-run --output-file {objects}"),
     ))
     .ok();
-    host.run(&format!(
-        "sed -i 's#image: .*#image: registry.invalid/klusterlet#' {objects} && kubectl --context cluster2 apply -f {objects} || sleep 1 && kubectl --context cluster2 apply -f {objects}"
-    ))
-    .ok();
+    let image = "s#image: .*#image: registry.invalid/klusterlet#";
+    host.run(&format!("sed -i '{image}' {objects}")).ok();
+    // The definition is served a moment after it is made.
+    let apply = format!("kubectl --context cluster2 apply -f {objects}");
+    host.until(&apply, |ran| ran.code == Some(0));
     let found = until_failed(&host, "cluster2", "cluster2", "operator");
     found.failed("cluster2", "operator", &["Pending"]);
     found.failed("cluster2", "agent", &["has not started the agent"]);

@@ -17,6 +17,13 @@ fn on_hub(host: &Host, words: &str) -> String {
     format!("{}exit {}\n", ran.out, ran.code.unwrap_or(-1))
 }
 
+/// Insists that `clusteradm` refuses on the hub, with each of `parts` in what it says.
+#[track_caller]
+fn refused_on_hub(host: &Host, words: &str, parts: &[&str]) {
+    host.run(&format!("clusteradm --context its1 {words}"))
+        .refused(parts);
+}
+
 #[test]
 fn sets_works_and_tokens_are_looked_after_with_upstreams_words() {
     let host = Host::its(&["cluster1"]);
@@ -82,10 +89,7 @@ fn sets(host: &Host) {
             "└── <s1> \n    └── <BoundNamespace> default\n    └── <Status> 1 ManagedClusters selected\n    └── <Clusters> [cluster1]\n    └── <ManagedNamespaces> []\n",
         )
     });
-    let refused = |words: &str, parts: &[&str]| {
-        host.run(&format!("clusteradm --context its1 {words}"))
-            .refused(parts);
-    };
+    let refused = |words: &str, parts: &[&str]| refused_on_hub(host, words, parts);
     refused(
         "delete clusterset s1",
         &["bound to the namespaces default", "clusterset unbind s1"],
@@ -194,10 +198,7 @@ fn works(host: &Host) {
         &["Delivered to cluster1"],
     );
     assert!(on("delete work app1 --clusters cluster1").ends_with("exit 0\n"));
-    let refused = |words: &str, parts: &[&str]| {
-        host.run(&format!("clusteradm --context its1 {words}"))
-            .refused(parts);
-    };
+    let refused = |words: &str, parts: &[&str]| refused_on_hub(host, words, parts);
     refused(
         "get works",
         &["either --cluster or --clusters needs to be set"],
@@ -255,10 +256,7 @@ fn infos(host: &Host) {
 fn addons_are_offered_enabled_and_disabled_and_a_hub_is_cleaned() {
     let host = Host::its(&["cluster1"]);
     let on = |words: &str| on_hub(&host, words);
-    let refused = |words: &str, parts: &[&str]| {
-        host.run(&format!("clusteradm --context its1 {words}"))
-            .refused(parts);
-    };
+    let refused = |words: &str, parts: &[&str]| refused_on_hub(&host, words, parts);
     host.register("its1", "cluster1", "--singleton");
     host.file("cm.yaml", MAP);
     assert_eq!(

@@ -1,5 +1,6 @@
 //! What a WEC, or anybody else, may send without harming those who share the space with it.
 
+use std::io::ErrorKind;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -184,8 +185,7 @@ fn labels_annotations_and_names_beyond_their_limits_are_refused() {
             "spec": {"hubAcceptsClient": false},
         });
         let answer = its.bootstrap.create(agent::INVENTORY, &object);
-        // A name with a dot is one that the hub refuses, in words of its own.
-        assert!((400..500).contains(&answer.code) || name == "a.b", "{name}");
+        assert!((400..500).contains(&answer.code), "{name}: {answer:#?}");
     }
     let selector = format!(
         "{}?labelSelector={}",
@@ -216,8 +216,11 @@ fn floods_of_headers_and_unfinished_requests_are_cut_off() {
     first.set_read_timeout(patience).expect("a time-out");
     let mut rest = Vec::new();
     // What is no TLS is refused at once: an alert, then the end.
-    let ended = first.read_to_end(&mut rest);
-    assert!(ended.is_ok() || rest.len() < 64, "{ended:?}");
+    match first.read_to_end(&mut rest) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+    assert!(rest.len() < 64, "an alert is short: {rest:?}");
     let huge = format!("Bearer {}", "x".repeat(512 * 1024));
     let sent = its.wire.with_token(&huge).try_get("/version");
     assert!(

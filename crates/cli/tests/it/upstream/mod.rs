@@ -91,6 +91,20 @@ impl Its {
         })
     }
 
+    /// Waits until the hub says of an inventory object that it is accepted.
+    #[track_caller]
+    pub fn until_accepted(&self, cluster: &str) {
+        let accepted = "HubAcceptedManagedCluster";
+        self.until_condition(cluster, accepted, "True", "HubClusterAdminAccepted");
+    }
+
+    /// Waits until the hub says of an inventory object that it is denied.
+    #[track_caller]
+    pub fn until_denied(&self, cluster: &str) {
+        let accepted = "HubAcceptedManagedCluster";
+        self.until_condition(cluster, accepted, "False", "HubClusterAdminDenied");
+    }
+
     /// Asks for a certificate as bootstrap credentials let one do.
     #[track_caller]
     pub fn ask(&self, agent: &AgentIdentity) -> Asked {
@@ -117,12 +131,7 @@ impl Its {
         let asked = self.ask(&identity);
         self.accept(cluster);
         let agent = agent::await_certificate(&self.wire, &self.bootstrap, &identity, asked);
-        self.until_condition(
-            cluster,
-            "HubAcceptedManagedCluster",
-            "True",
-            "HubClusterAdminAccepted",
-        );
+        self.until_accepted(cluster);
         agent
             .caller
             .until(&agent::lease(cluster), |answer| answer.code == 200);

@@ -1,6 +1,8 @@
 //! Our agent and our command line against upstream's hub: what each must do to be taken for
 //! upstream's own, line by line.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyades_pki::CertificateRequest;
@@ -17,6 +19,9 @@ use crate::wire::Wire;
 
 const AGENT_SECRET: &str =
     "/api/v1/namespaces/open-cluster-management-agent/secrets/hub-kubeconfig-secret";
+
+/// Time for three renewals of a lease of one second: an agent that renews does so within it.
+const THREE_LEASES: Duration = Duration::from_secs(3);
 
 #[test]
 fn agent_row_1_it_announces_itself_and_asks_for_a_certificate_as_upstreams_does() {
@@ -72,7 +77,7 @@ fn agent_rows_2_and_3_it_waits_to_be_accepted_and_only_then_renews_its_lease() {
     hub.admin.merge(&inventory_object("cluster1"), &short).ok();
     hub.prepare("cluster1");
     let before = hub.admin.get(&lease("cluster1")).ok();
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    std::thread::sleep(THREE_LEASES);
     let object = hub.admin.get(&inventory_object("cluster1")).ok();
     assert_eq!(condition_of(&object, "ManagedClusterJoined"), Value::Null);
     let still = hub.admin.get(&lease("cluster1")).ok();

@@ -353,12 +353,7 @@ fn row_10_access_reviews_tell_the_truth_before_acceptance_after_it_and_after_den
     assert_eq!(lacking(&agent), Vec::<Value>::new());
 
     its.set_accepted("cluster1", false);
-    its.until_condition(
-        "cluster1",
-        "HubAcceptedManagedCluster",
-        "False",
-        "HubClusterAdminDenied",
-    );
+    its.until_denied("cluster1");
     let left: Vec<Value> = hub_reviews("cluster1")
         .into_iter()
         .filter(|review| agent.caller.may(review))

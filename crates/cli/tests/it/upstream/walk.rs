@@ -147,12 +147,7 @@ fn follows_a_work(its: &Its, agent: &Agent, mailbox: &mut Watch) {
 
 fn is_denied_and_accepted_again(its: &Its, agent: &Agent) {
     its.set_accepted("cluster1", false);
-    its.until_condition(
-        "cluster1",
-        "HubAcceptedManagedCluster",
-        "False",
-        "HubClusterAdminDenied",
-    );
+    its.until_denied("cluster1");
     agent.renew_lease().refused(403);
     agent.inventory_object();
     its.set_accepted("cluster1", true);
