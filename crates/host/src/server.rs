@@ -1,9 +1,9 @@
 //! The TLS port: connections, their limits, and their orderly end.
 
+mod activity;
+
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,15 +22,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::router::Router;
+use activity::Activity;
 
 /// Most connections at once: ten thousand WECs with two agents each, and as many again for users
 /// and reconnecting agents whose old connection has not timed out.
 const CONNECTIONS_MAX: usize = 32_768;
 /// How long a TLS handshake may take; it is three round trips at most.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may last before its first request: clients connect because they have one.
-/// Neither the detection of the protocol nor the beginning of HTTP/2 has a limit of its own.
-const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/1 connection may take to send a request's head, idle time included.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 /// Largest request head, in bytes: tokens are some KiB, selectors in URLs too; upstream allows
@@ -110,43 +108,40 @@ async fn connection(
         },
     };
     let certificate = peer_certificate(&stream);
-    let has_asked = Arc::new(AtomicBool::new(false));
-    let asking = has_asked.clone();
+    let activity = Arc::new(Activity::default());
+    let asked = activity.clone();
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        asking.store(true, Ordering::Relaxed);
+        let exchange = asked.begin();
         if let Some(certificate) = certificate.clone() {
             request.extensions_mut().insert(certificate);
         }
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.answer(request).await) }
+        async move {
+            let answer = router.answer(request).await;
+            Ok::<_, Infallible>(answer.map(|body| exchange.until_the_end_of(body)))
+        }
     });
     let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = silent(&has_asked) => {
-            tracing::debug!("a connection asked nothing within {FIRST_REQUEST_TIMEOUT:?}");
-            return;
-        }
-        () = stop.cancelled() => {
+        ended = connection.as_mut() => Ok(ended),
+        reason = end_wanted(&activity, &stop) => {
+            tracing::debug!("a connection is ended: {reason}");
             connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(SHUTDOWN_GRACE, connection).await {
-                Ok(ended) => ended,
-                Err(_) => return,
-            }
+            tokio::time::timeout(SHUTDOWN_GRACE, connection).await
         }
     };
-    if let Err(error) = ended {
+    if let Ok(Err(error)) = ended {
         tracing::debug!(error, "a connection broke");
     }
 }
 
-/// Resolves if nothing has been asked in time, and never otherwise.
-async fn silent(has_asked: &AtomicBool) {
-    tokio::time::sleep(FIRST_REQUEST_TIMEOUT).await;
-    if has_asked.load(Ordering::Relaxed) {
-        std::future::pending().await
+/// Resolves when a connection is to end, with the reason.
+async fn end_wanted(activity: &Activity, stop: &CancellationToken) -> &'static str {
+    tokio::select! {
+        () = stop.cancelled() => "the host stops",
+        reason = activity.rests() => reason,
     }
 }
 
@@ -172,22 +167,4 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     builder
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn only_a_connection_that_asks_nothing_is_ended() {
-        let patience = 2 * FIRST_REQUEST_TIMEOUT;
-        let mute = AtomicBool::new(false);
-        assert!(tokio::time::timeout(patience, silent(&mute)).await.is_ok());
-        let asking = AtomicBool::new(true);
-        assert!(
-            tokio::time::timeout(patience, silent(&asking))
-                .await
-                .is_err()
-        );
-    }
 }
