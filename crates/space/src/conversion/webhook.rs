@@ -2,17 +2,22 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::Request;
+use http::Response;
 use http::Uri;
 use http::header;
 use http_body_util::BodyExt;
 use http_body_util::Full;
 use http_body_util::Limited;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::CertificateDer;
@@ -21,7 +26,6 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
 /// How long one review may take, upstream's time-out: clients of the API wait for it.
@@ -30,6 +34,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest answer. A review of as many objects as are sent at a time, each of the largest size an
 /// object may have when converted, would be far larger; objects that convert are small.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A connection to a webhook.
+type Sender = http1::SendRequest<Full<Bytes>>;
 
 /// Where a webhook is and how it is known.
 struct Endpoint {
@@ -44,7 +51,7 @@ pub(crate) struct Webhook {
     /// Or why it cannot be asked, told to whoever needs it.
     endpoint: Result<Endpoint, String>,
     /// A connection that is at rest.
-    idle: Mutex<Option<http1::SendRequest<Full<Bytes>>>>,
+    idle: Mutex<Option<Sender>>,
 }
 
 impl fmt::Debug for Webhook {
@@ -98,13 +105,44 @@ impl Webhook {
     }
 
     async fn exchange(&self, endpoint: &Endpoint, body: Bytes) -> Result<Bytes, String> {
-        let idle = self.idle.lock().await.take();
-        let mut sender = match idle.filter(|sender| !sender.is_closed()) {
-            Some(sender) => sender,
-            None => endpoint.connect().await?,
+        // The other side may close a connection at rest in the moment when it is used again.
+        let kept = self.idle().take();
+        let again = match kept {
+            Some(sender) => endpoint.ask(sender, body.clone()).await.ok(),
+            None => None,
         };
-        let authority = format!("{}:{}", endpoint.host, endpoint.port);
-        let path = endpoint.uri.path_and_query();
+        let (response, sender) = match again {
+            Some(answered) => answered,
+            None => endpoint.ask(endpoint.connect().await?, body).await?,
+        };
+        let code = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| format!("the answer cannot be read: {error}"))?
+            .to_bytes();
+        *self.idle() = Some(sender);
+        if code.is_success() {
+            Ok(body)
+        } else {
+            Err(format!("it answered {code}"))
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Option<Sender>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Endpoint {
+    /// Sends a review; the connection comes back with the head of the answer.
+    async fn ask(
+        &self,
+        mut sender: Sender,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, Sender), String> {
+        let authority = self.uri.authority().map_or("", |whole| whole.as_str());
+        let path = self.uri.path_and_query();
         let request = Request::post(path.map_or("/", |path| path.as_str()))
             .header(header::HOST, authority)
             .header(header::CONTENT_TYPE, "application/json")
@@ -112,27 +150,12 @@ impl Webhook {
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
         sender.ready().await.map_err(|error| error.to_string())?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        let code = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| format!("the answer cannot be read: {error}"))?
-            .to_bytes();
-        *self.idle.lock().await = Some(sender);
-        if code.is_success() {
-            Ok(body)
-        } else {
-            Err(format!("it answered {code}"))
-        }
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| error.to_string())?;
+        Ok((response, sender))
     }
-}
 
-impl Endpoint {
-    async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, String> {
+    async fn connect(&self) -> Result<Sender, String> {
         let stream = TcpStream::connect((self.host.as_str(), self.port))
             .await
             .map_err(|error| error.to_string())?;
