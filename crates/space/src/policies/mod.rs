@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::conversion;
 use crate::core::Actor;
 use crate::core::Core;
 use crate::core::Place;
@@ -57,6 +58,23 @@ struct Versioned {
     new: Option<Value>,
 }
 
+/// Policies do not wait for conversion webhooks, and an object that was given another name for its
+/// version and kept its fields would be judged by fields it does not have.
+///
+/// # Errors
+/// Objects of this version are converted by a webhook.
+fn not_remote(resource: &Resource) -> Result<(), String> {
+    if !conversion::is_remote(resource) {
+        return Ok(());
+    }
+    Err(format!(
+        "objects of {} {} are converted by a webhook, which policies do not ask; name every served \
+         version in apiVersions, and the stored one in paramKind",
+        resource.api_version(),
+        resource.kind
+    ))
+}
+
 impl Write<'_> {
     /// The same write with another object.
     fn changed_to<'b>(&'b self, object: &'b Value) -> Write<'b> {
@@ -67,19 +85,24 @@ impl Write<'_> {
     }
 
     /// The objects in another version of the same resource; `None` when it is the write's own.
-    fn in_version(&self, resource: &Arc<Resource>) -> Option<Versioned> {
+    ///
+    /// # Errors
+    /// See [`not_remote`].
+    fn in_version(&self, resource: &Arc<Resource>) -> Result<Option<Versioned>, String> {
         if resource.gvr == self.place.resource.gvr {
-            return None;
+            return Ok(None);
         }
+        not_remote(&self.place.resource)?;
+        not_remote(resource)?;
         let convert = |object: &Value| {
             let stored = strategy::to_stored(&self.place.resource, object.clone());
             strategy::to_version(resource, stored)
         };
-        Some(Versioned {
+        Ok(Some(Versioned {
             resource: Arc::clone(resource),
             old: self.old.map(convert),
             new: self.new.map(convert),
-        })
+        }))
     }
 
     fn operation_name(&self) -> &'static str {

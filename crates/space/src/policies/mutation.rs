@@ -102,7 +102,7 @@ fn bound(
     for params in &params {
         for mutation in &program.mutations {
             let now = write.changed_to(object);
-            let versioned = now.in_version(resource);
+            let versioned = now.in_version(resource)?;
             let objects = match &versioned {
                 Some(versioned) => [versioned.old.as_ref(), versioned.new.as_ref()],
                 None => [now.old, now.new],

@@ -6,6 +6,7 @@ use super::Write;
 use super::definition::Binding;
 use super::definition::ParamRef;
 use super::definition::Policy;
+use super::not_remote;
 use crate::names;
 use crate::object;
 use crate::registry::Resource;
@@ -34,6 +35,7 @@ pub(super) fn collect(
             kind.api_version, kind.kind
         )
     })?;
+    not_remote(&resource)?;
     let namespace = namespace(write, &resource, reference)?;
     let found = if reference.name.is_empty() {
         selected(write, &resource, namespace, reference)?

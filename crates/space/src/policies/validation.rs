@@ -48,7 +48,10 @@ fn judge(write: &Write<'_>, hook: &Hook) -> Result<(), Status> {
             return failed(write, policy, None, &why);
         }
     };
-    let versioned = write.in_version(&resource);
+    let versioned = match write.in_version(&resource) {
+        Ok(versioned) => versioned,
+        Err(why) => return failed(write, policy, None, &why),
+    };
     let objects = match &versioned {
         Some(versioned) => [versioned.old.as_ref(), versioned.new.as_ref()],
         None => [write.old, write.new],

@@ -190,3 +190,33 @@ async fn a_subresource_is_matched_by_its_own_name_only() {
         .await;
     assert_eq!(answer.code, 422);
 }
+
+#[tokio::test]
+async fn an_object_that_only_a_webhook_could_convert_is_not_judged_by_fields_it_lacks() {
+    let space = TestSpace::start().await;
+    let mut definition = gadgets();
+    definition["spec"]["conversion"] = json!({
+        "strategy": "Webhook",
+        "webhook": {
+            "conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:1/"},
+        },
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    space.must("POST", definitions, Some(&definition)).await;
+    let constraints = json!({"resourceRules": [{
+        "operations": ["CREATE"], "apiGroups": ["demo.io"], "apiVersions": ["v2"], "resources": ["gadgets"],
+    }]});
+    let about_v2 =
+        json!({"matchConstraints": constraints, "validations": [{"expression": "true"}]});
+    deny(&space, "p", about_v2).await;
+    let gadget = json!({"apiVersion": "demo.io/v1", "kind": "Gadget", "metadata": {"name": "g"}});
+    let gadgets = "/apis/demo.io/v1/gadgets";
+    let answer = space.admin("POST", gadgets, Some(&gadget)).await;
+    assert_eq!(answer.code, 422);
+    let message = answer.message();
+    assert!(message.contains("converted by a webhook"), "{message}");
+    let path = format!("{REGISTRATION}/validatingadmissionpolicies/p");
+    let lenient = json!({"spec": {"failurePolicy": "Ignore"}});
+    space.must("PATCH", &path, Some(&lenient)).await;
+    space.must("POST", gadgets, Some(&gadget)).await;
+}
