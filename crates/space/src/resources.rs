@@ -181,7 +181,7 @@ async fn list_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
 
 async fn watch_objects(call: &Call, place: &Place) -> Result<Answer, Status> {
     let representation = representation(call, place)?;
-    let reader = Reader::new(call.user.clone(), call.asked.clone());
+    let reader = Reader::new(call.user.clone(), call.granted.clone());
     let watcher =
         match watch::open(&call.core, place, &call.head.query, representation, reader).await {
             Ok(watcher) => watcher,

@@ -83,7 +83,7 @@ where
                 headers: parts.headers,
                 peer: parts.extensions.get::<PeerCertificate>().cloned(),
                 user: service.user.unwrap_or_default(),
-                asked: None,
+                granted: None,
                 in_process: false,
             };
             let call = Call {
@@ -135,9 +135,17 @@ pub(crate) struct Call {
     /// Whom the request acts as, once that is known.
     pub(crate) user: UserInfo,
     /// What was asked for and granted, if it is a resource.
-    pub(crate) asked: Option<Attributes>,
+    pub(crate) granted: Option<Granted>,
     /// Whether the user was given by the process itself.
     in_process: bool,
+}
+
+/// A right to a resource, as it was judged.
+#[derive(Debug, Clone)]
+pub(crate) struct Granted {
+    pub(crate) attributes: Attributes,
+    /// By which labels the objects of a collection are selected.
+    pub(crate) labels: Selector,
 }
 
 async fn serve<B>(mut call: Call, body: B) -> Answer
@@ -197,7 +205,7 @@ where
             let labels = Selector::parse(labels).unwrap_or_default();
             let guard = &call.core.guard;
             guard.authorize_selected(&call.user, &attributes, &labels)?;
-            call.asked = Some(attributes);
+            call.granted = Some(Granted { attributes, labels });
             // Nobody's bytes are read before he is known to be allowed.
             let bytes = body::read(body).await?;
             resources::serve(call, &target, verb, bytes).await

@@ -29,7 +29,6 @@ use crate::core::Place;
 use crate::core::store_failed;
 use crate::encode;
 use crate::encode::IncludeObject;
-use crate::identity::Attributes;
 use crate::identity::UserInfo;
 use crate::list;
 use crate::list::ListOptions;
@@ -42,6 +41,7 @@ use crate::query;
 use crate::query::Query;
 use crate::read;
 use crate::selection::Selection;
+use crate::server::Granted;
 use crate::status::Status;
 
 /// How often an idle watch that asks for bookmarks gets one; upstream's interval.
@@ -64,17 +64,17 @@ const INITIAL_BATCH: usize = 256;
 /// that opened it by up to an hour, and what he may see now is not what he might then.
 pub(crate) struct Reader {
     user: UserInfo,
-    asked: Option<Attributes>,
+    granted: Option<Granted>,
     /// The version of the rights by which he was judged last.
     judged_by: Option<u64>,
 }
 
 impl Reader {
-    /// A user, and what he asked for.
-    pub(crate) fn new(user: UserInfo, asked: Option<Attributes>) -> Reader {
+    /// A user, and what he was granted.
+    pub(crate) fn new(user: UserInfo, granted: Option<Granted>) -> Reader {
         Reader {
             user,
-            asked,
+            granted,
             judged_by: None,
         }
     }
@@ -86,9 +86,13 @@ impl Reader {
             return true;
         }
         self.judged_by = Some(version);
-        self.asked
-            .as_ref()
-            .is_some_and(|asked| core.authorize(&self.user, asked).is_ok())
+        self.granted.as_ref().is_some_and(|granted| {
+            let Granted { attributes, labels } = granted;
+            let judged = core
+                .guard
+                .authorize_selected(&self.user, attributes, labels);
+            judged.is_ok()
+        })
     }
 }
 

@@ -1,12 +1,20 @@
 //! Who may enter, as whom, and what they may do.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::BodyExt as _;
+use http_body_util::Full;
 use hyades_pki::Authority;
 use hyades_pki::Validity;
+use hyades_space::PeerCertificate;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
+use tower::ServiceExt as _;
 
 use crate::support::TestSpace;
 
@@ -355,4 +363,61 @@ async fn a_second_start_writes_nothing() {
     let space = space.restart().await;
     let after = versions(&space.must("GET", roles, None).await);
     assert_eq!(before, after);
+}
+
+/// Opens a watch; its body.
+async fn watch(space: &TestSpace, certificate: Bytes, path: &str) -> hyades_space::Body {
+    let mut request = Request::get(path)
+        .body(Full::new(Bytes::new()))
+        .expect("a request");
+    request
+        .extensions_mut()
+        .insert(PeerCertificate(certificate));
+    let response = space.space.service().oneshot(request).await;
+    let response = response.expect("spaces answer everything");
+    assert_eq!(response.status(), 200, "{path}");
+    response.into_body()
+}
+
+/// The next piece of a watch; nothing at its end.
+async fn next_of(watch: &mut hyades_space::Body) -> Option<Bytes> {
+    let frame = tokio::time::timeout(Duration::from_secs(20), watch.frame()).await;
+    let frame = frame.expect("a watch that says something or ends")?;
+    frame.expect("watches do not fail").into_data().ok()
+}
+
+#[tokio::test]
+async fn a_watch_is_judged_again_by_the_labels_that_it_asked_for() {
+    const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let space = TestSpace::start().await;
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "reader"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["watch"]}]});
+    space.must("POST", ROLES, Some(&role)).await;
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding", "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+            "name": "reader"},
+        "subjects": [{"kind": "User", "name": "bob", "apiGroup": "rbac.authorization.k8s.io"}]});
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    space.must("POST", bindings, Some(&binding)).await;
+    let bob = space.certificate("bob", &[]);
+    let from = space.must("GET", CONFIG_MAPS, None).await;
+    let from = from["metadata"]["resourceVersion"].as_str().expect("one");
+    let query = format!("{CONFIG_MAPS}?watch=true&resourceVersion={from}");
+    let mut all = watch(&space, bob.clone(), &query).await;
+    let mut own = watch(&space, bob, &format!("{query}&labelSelector=team%3Dc1")).await;
+
+    let narrowed = json!({"metadata": {"annotations":
+        {"hyades.io/collections-selected-by": "configmaps.:team=c1"}}});
+    space
+        .must("PATCH", &format!("{ROLES}/reader"), Some(&narrowed))
+        .await;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "m", "labels": {"team": "c1"}}});
+    space.must("POST", CONFIG_MAPS, Some(&map)).await;
+
+    let event = next_of(&mut own).await.expect("the right it asked for");
+    assert!(String::from_utf8_lossy(&event).contains("\"ADDED\""));
+    assert_eq!(next_of(&mut all).await, None, "no more than its part");
 }
