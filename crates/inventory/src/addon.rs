@@ -104,50 +104,37 @@ pub(crate) async fn run(context: &Context, shared: Shared) {
         namespace: context.namespace.clone(),
         agent_of: shared.agent_of,
     });
-    let offered = Rc::new(offered::Reconciler::new(manager.clone()));
-    let enabled = Rc::new(enabled::Reconciler::new(manager.clone()));
-    let certificates = Rc::new(certificates::Reconciler::new(manager.clone()));
+    let offered = offered::Reconciler::new(manager.clone());
+    let enabled = enabled::Reconciler::new(manager.clone());
+    let certificates = certificates::Reconciler::new(manager.clone());
     tokio::join!(
         controller::work(
             "ClusterManagementAddOn",
             queues.offered.clone(),
             OFFERED_WORKERS,
             context.shutdown.clone(),
-            |name| {
-                let offered = offered.clone();
-                async move { offered.reconcile(&name).await }
-            },
+            |name| offered.reconcile(name),
         ),
         controller::work(
             "ManagedClusterAddOn",
             queues.enabled.clone(),
             ENABLED_WORKERS,
             context.shutdown.clone(),
-            |key| {
-                let enabled = enabled.clone();
-                async move { enabled.reconcile(&key).await }
-            },
+            |key| enabled.reconcile(key),
         ),
         controller::work(
             "add-on's CertificateSigningRequest",
             queues.requests.clone(),
             SMALL_WORKERS,
             context.shutdown.clone(),
-            |name| {
-                let certificates = certificates.clone();
-                async move { certificates.reconcile(&name).await }
-            },
+            |name| certificates.reconcile(name),
         ),
         controller::work(
             "add-ons of ManagedCluster",
             queues.clusters.clone(),
             SMALL_WORKERS,
             context.shutdown.clone(),
-            |name| {
-                let manager = manager.clone();
-                let enabled = queues.enabled.clone();
-                async move { label(&manager, &enabled, &name).await }
-            },
+            |name| label(&manager, &queues.enabled, name),
         ),
     );
 }
@@ -157,15 +144,15 @@ pub(crate) async fn run(context: &Context, shared: Shared) {
 async fn label(
     manager: &Manager,
     enabled: &Queue<observed::Key>,
-    name: &str,
+    name: String,
 ) -> Result<Option<Duration>, Trouble> {
-    let Some(cluster) = manager.observed.cluster(name) else {
+    let Some(cluster) = manager.observed.cluster(&name) else {
         return Ok(None);
     };
-    let addons = manager.observed.enabled_in(name);
+    let addons = manager.observed.enabled_in(&name);
     for addon in &addons {
         let addon = addon.metadata.name.clone().unwrap_or_default();
-        enabled.add((name.to_owned(), addon));
+        enabled.add((name.clone(), addon));
     }
     if cluster.metadata.deletion_timestamp.is_some() {
         return Ok(None);

@@ -220,10 +220,10 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
         sets: hub.observed.sets.store(),
         bindings: hub.observed.set_bindings.store(),
     };
-    let clusters = Rc::new(cluster::Reconciler::new(hub.clone()));
-    let approver = Rc::new(requests::Approver::new(hub.clone()));
-    let sets = Rc::new(sets::Reconciler::new(hub.clone(), queues.sets.clone()));
-    let rules = Rc::new(joining::Reconciler::new(hub.clone()));
+    let clusters = cluster::Reconciler::new(hub.clone());
+    let approver = requests::Approver::new(hub.clone());
+    let sets = sets::Reconciler::new(hub.clone(), queues.sets.clone());
+    let rules = joining::Reconciler::new(hub.clone());
     let with_addons = hub.settings.gates.enabled(features::ADDON_MANAGEMENT);
     let addons = async {
         if !with_addons {
@@ -256,40 +256,28 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
             queues.clusters.clone(),
             CLUSTER_WORKERS,
             context.shutdown.clone(),
-            |key| {
-                let clusters = clusters.clone();
-                async move { clusters.reconcile(&key).await }
-            },
+            |key| clusters.reconcile(key),
         ),
         controller::work(
             "CertificateSigningRequest",
             queues.requests.clone(),
             REQUEST_WORKERS,
             context.shutdown.clone(),
-            |key| {
-                let approver = approver.clone();
-                async move { approver.reconcile(&key).await }
-            },
+            |key| approver.reconcile(key),
         ),
         controller::work(
             "ManagedClusterSet",
             queues.sets.clone(),
             SET_WORKERS,
             context.shutdown.clone(),
-            |key| {
-                let sets = sets.clone();
-                async move { sets.reconcile(&key).await }
-            },
+            |key| sets.reconcile(key),
         ),
         controller::work(
             "JoinRule",
             queues.rules.clone(),
             RULE_WORKERS,
             context.shutdown.clone(),
-            |key| {
-                let rules = rules.clone();
-                async move { rules.reconcile(&key).await }
-            },
+            |key| rules.reconcile(key),
         ),
     );
     Ok(())
@@ -302,17 +290,14 @@ async fn keep_profiles(hub: Rc<Hub>, context: &Context) {
     };
     let profiles = tokio::select! {
         () = context.shutdown.cancelled() => return,
-        profiles = profiles::Reconciler::start(hub, queue.clone()) => Rc::new(profiles),
+        profiles = profiles::Reconciler::start(hub, queue.clone()) => profiles,
     };
     controller::work(
         "ClusterProfile",
         queue,
         PROFILE_WORKERS,
         context.shutdown.clone(),
-        |key| {
-            let profiles = profiles.clone();
-            async move { profiles.reconcile(key).await }
-        },
+        |key| profiles.reconcile(key),
     )
     .await;
 }

@@ -37,7 +37,6 @@ use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::runtime::watcher;
 use jiff::Timestamp;
 use serde_json::json;
-use std::rc::Rc;
 use std::time::Duration;
 
 /// The field manager of everything the operator applies.
@@ -97,14 +96,14 @@ pub async fn run(_options: Options, context: Context) -> Result<(), std::convert
             }
         },
     );
-    let operator = Rc::new(Operator {
+    let operator = Operator {
         client,
         managers,
         deployments,
-    });
-    controller::work("ClusterManager", queue, WORKERS, context.shutdown, |name| {
-        let operator = operator.clone();
-        async move { operator.reconcile(&name).await }
+    };
+    let shutdown = context.shutdown;
+    controller::work("ClusterManager", queue, WORKERS, shutdown, |name| {
+        operator.reconcile(name)
     })
     .await;
     Ok(())
@@ -119,8 +118,8 @@ fn enqueue(queue: &Queue<String>) -> impl FnMut(Change<'_, ClusterManager>) + Se
 }
 
 impl Operator {
-    async fn reconcile(&self, name: &str) -> Result<Option<Duration>, Error> {
-        let Some(manager) = self.managers.get(name) else {
+    async fn reconcile(&self, name: String) -> Result<Option<Duration>, Error> {
+        let Some(manager) = self.managers.get(&name) else {
             return Ok(None);
         };
         if manager.metadata.deletion_timestamp.is_some() {

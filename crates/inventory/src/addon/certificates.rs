@@ -40,9 +40,9 @@ impl Reconciler {
         Self { manager }
     }
 
-    pub(super) async fn reconcile(&self, name: &str) -> Again {
+    pub(super) async fn reconcile(&self, name: String) -> Again {
         let observed = &self.manager.observed;
-        let Some(request) = observed.requests.get(name) else {
+        let Some(request) = observed.requests.get(&name) else {
             return Ok(None);
         };
         let Some(purpose) = requests::purpose(&request) else {

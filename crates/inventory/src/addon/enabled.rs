@@ -58,15 +58,15 @@ impl Reconciler {
         }
     }
 
-    pub(super) async fn reconcile(&self, key: &Key) -> Again {
+    pub(super) async fn reconcile(&self, key: Key) -> Again {
         let (Ok(cluster), Ok(addon)) = (key.0.parse(), key.1.parse()) else {
             return Ok(None);
         };
         let Some(object) = self.manager.observed.enabled.get_in(&key.0, &key.1) else {
-            self.rights.borrow_mut().remove(key);
+            self.rights.borrow_mut().remove(&key);
             return Ok(None);
         };
-        match self.keep(key, &cluster, &addon, &object).await {
+        match self.keep(&key, &cluster, &addon, &object).await {
             Err(Trouble::Conflict(_)) => Ok(Some(CONFLICT_PAUSE)),
             // Gone since the cache was read.
             Err(Trouble::NotFound(detail)) if object.metadata.deletion_timestamp.is_some() => {

@@ -52,14 +52,14 @@ impl Reconciler {
         Self { manager }
     }
 
-    pub(super) async fn reconcile(&self, name: &str) -> Again {
-        let Some(offered) = self.manager.observed.offered.get(name) else {
+    pub(super) async fn reconcile(&self, name: String) -> Again {
+        let Some(offered) = self.manager.observed.offered.get(&name) else {
             return Ok(None);
         };
         if offered.metadata.deletion_timestamp.is_some() || install::is_self_managed(&offered) {
             return Ok(None);
         }
-        let enabled = self.manager.observed.enabled_of(name);
+        let enabled = self.manager.observed.enabled_of(&name);
         self.install(&offered, &enabled).await?;
         self.configure(&offered, &enabled).await
     }

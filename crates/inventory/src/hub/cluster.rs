@@ -33,6 +33,7 @@ use serde_json::json;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -81,16 +82,16 @@ impl Reconciler {
     }
 
     /// Reconciles the WEC of that name; the empty name stands for the roles of all.
-    pub(super) async fn reconcile(&self, name: &str) -> Again {
+    pub(super) async fn reconcile(&self, name: String) -> Again {
         let result = if name.is_empty() {
             self.grants.common().await.map(|()| None)
         } else {
-            self.reconcile_named(name).await
+            self.reconcile_named(&name).await
         };
         match result {
             Err(Trouble::Conflict(_)) => Ok(Some(CONFLICT_PAUSE)),
             // Gone since the cache was read; the event of its deletion is on its way.
-            Err(Trouble::NotFound(detail)) if self.hub.observed.clusters.get(name).is_none() => {
+            Err(Trouble::NotFound(detail)) if self.hub.observed.clusters.get(&name).is_none() => {
                 tracing::debug!("{name}: {detail}");
                 Ok(None)
             }
@@ -128,8 +129,8 @@ impl Reconciler {
         let invitation = self.hub.invitation_of(&cluster);
         let changes = acceptance::decide(&object, gates, invitation.as_ref(), &now());
         let object = match changes {
-            Some(changes) => Rc::new(self.patch(&object, changes).await?),
-            None => Rc::new((*object).clone()),
+            Some(changes) => Arc::new(self.patch(&object, changes).await?),
+            None => object,
         };
         let claim = self.hub.claim_of(&cluster);
         if claim.is_some_and(|claim| !claim.is_approved) {

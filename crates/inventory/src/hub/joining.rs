@@ -285,12 +285,12 @@ impl Reconciler {
     }
 
     /// Reconciles the rule of that name; returns when it expires, to look at it again.
-    pub(super) async fn reconcile(&self, name: &str) -> Result<Option<Duration>, Trouble> {
-        let Some(rule) = self.hub.observed.rules.get(name) else {
+    pub(super) async fn reconcile(&self, name: String) -> Result<Option<Duration>, Trouble> {
+        let Some(rule) = self.hub.observed.rules.get(&name) else {
             return Ok(None);
         };
         let now = Timestamp::now();
-        if let Some(status) = status(&rule, self.hub.observed.tally.count(name), now) {
+        if let Some(status) = status(&rule, self.hub.observed.tally.count(&name), now) {
             let api = Api::<JoinRule>::all(self.hub.client.clone());
             match apply::patch_status(&api, &*rule, status)
                 .await

@@ -88,7 +88,7 @@ impl Approver {
     }
 
     /// Decides about the request of that name; the empty name stands for all pending ones.
-    pub(super) async fn reconcile(&self, name: &str) -> Result<Option<Duration>, Trouble> {
+    pub(super) async fn reconcile(&self, name: String) -> Result<Option<Duration>, Trouble> {
         if name.is_empty() {
             let observed = &self.hub.observed;
             for request in observed.index.all_pending() {
@@ -96,7 +96,7 @@ impl Approver {
             }
             return Ok(None);
         }
-        let Some(object) = self.hub.observed.requests.get(name) else {
+        let Some(object) = self.hub.observed.requests.get(&name) else {
             return Ok(None);
         };
         let result = match object.is_pending() {

@@ -105,7 +105,7 @@ impl Reconciler {
     }
 
     /// Reconciles the set of that name; the empty name stands for all of them.
-    pub(super) async fn reconcile(&self, name: &str) -> Result<Option<Duration>, Trouble> {
+    pub(super) async fn reconcile(&self, name: String) -> Result<Option<Duration>, Trouble> {
         if name.is_empty() {
             for set in self.hub.observed.sets.list() {
                 self.queue.add(set.name_any());
@@ -115,7 +115,7 @@ impl Reconciler {
             }
             return Ok(None);
         }
-        match self.reconcile_set(name).await {
+        match self.reconcile_set(&name).await {
             Ok(()) => Ok(None),
             // Somebody changed it meanwhile; its event brings the key back.
             Err(Trouble::Conflict(_) | Trouble::NotFound(_) | Trouble::AlreadyExists(_)) => {

@@ -42,7 +42,6 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Debug;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -116,7 +115,7 @@ pub(crate) struct Shared {
 /// Decides placements until the context's shutdown.
 pub(crate) async fn run(shared: Shared, changes: Changes, context: &Context) {
     let controller = match Controller::new(shared, changes, context) {
-        Ok(controller) => Rc::new(controller),
+        Ok(controller) => controller,
         Err(error) => {
             tracing::error!("no thread to decide placements: {error}; placements stay as they are");
             return;
@@ -199,7 +198,7 @@ impl Controller {
         self.call(self.index.borrow().all());
     }
 
-    async fn work(self: Rc<Self>, shutdown: CancellationToken) {
+    async fn work(&self, shutdown: CancellationToken) {
         tokio::join!(
             controller::work(
                 "change",
@@ -212,8 +211,7 @@ impl Controller {
                 }
             ),
             controller::work("Placement", self.queue.clone(), WORKERS, shutdown, |key| {
-                let controller = self.clone();
-                async move { controller.reconcile(&key).await }
+                self.reconcile(key)
             }),
         );
     }
@@ -257,15 +255,15 @@ impl Controller {
         }
     }
 
-    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, Trouble> {
-        let rest = self.rests.borrow().get(key).copied();
+    async fn reconcile(&self, key: Key) -> Result<Option<Duration>, Trouble> {
+        let rest = self.rests.borrow().get(&key).copied();
         let rest = rest.map(|until| until.saturating_duration_since(Instant::now()));
         if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
             return Ok(Some(rest));
         }
-        let found = self.index.borrow().snapshot(key, Timestamp::now());
+        let found = self.index.borrow().snapshot(&key, Timestamp::now());
         let Some((placement, snapshot)) = found else {
-            self.rests.borrow_mut().remove(key);
+            self.rests.borrow_mut().remove(&key);
             self.planner.forget(key.clone()).await?;
             return Ok(None);
         };
@@ -281,8 +279,8 @@ impl Controller {
         let now = Instant::now();
         let rest = ((now - started) * REST_FACTOR).min(REST_MAX);
         self.rests.borrow_mut().insert(key.clone(), now + rest);
-        self.index.borrow_mut().expect(key, &decisions.objects);
-        match self.write(key, &placement, &is, &decisions).await {
+        self.index.borrow_mut().expect(&key, &decisions.objects);
+        match self.write(&key, &placement, &is, &decisions).await {
             Ok(()) => Ok(decisions.again_at.map(until)),
             // Somebody changed or removed it meanwhile, or the cache is behind our own writes.
             Err(Trouble::Conflict(_) | Trouble::NotFound(_) | Trouble::AlreadyExists(_)) => {
