@@ -21,6 +21,9 @@ use std::fmt::Debug;
 use std::fmt::Display;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +45,50 @@ where
     K::DynamicType: Hash + Eq,
 {
     store: Store<K>,
+    progress: Arc<Mutex<Progress>>,
     task: AbortHandle,
+}
+
+/// How far a watch has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// How many lists are complete.
+    lists: u64,
+    /// The version of the latest event since the last list, whose own version is not told.
+    seen: Option<u64>,
+}
+
+impl Progress {
+    fn list(&mut self) {
+        self.lists += 1;
+        self.seen = None;
+    }
+
+    fn see(&mut self, object: &impl ResourceExt) {
+        let version = object.resource_version();
+        let version = version.and_then(|version| version.parse().ok());
+        self.seen = self.seen.max(version);
+    }
+
+    fn is_behind(&self, written: &Written) -> bool {
+        let version = written.version.parse::<u64>().ok();
+        let seen = self.seen.zip(version);
+        self.lists == written.lists && seen.is_some_and(|(seen, version)| seen < version)
+    }
+}
+
+/// The version that a server gave an object when it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    version: String,
+    lists: u64,
+}
+
+impl Written {
+    /// The version itself.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
 }
 
 impl<K: Resource + 'static> Debug for Cache<K>
@@ -80,6 +126,29 @@ where
     /// All objects.
     pub fn list(&self) -> Vec<Arc<K>> {
         self.store.state()
+    }
+
+    /// Whether there is no object.
+    pub fn is_empty(&self) -> bool {
+        self.store.is_empty()
+    }
+
+    /// Remembers a version that the server answered a write with, for [`Cache::is_behind`].
+    pub fn written(&self, version: String) -> Written {
+        let lists = self.progress().lists;
+        Written { version, lists }
+    }
+
+    /// Whether the watch is still to show what was written: then the store is no proof that others
+    /// changed it. Kubernetes lets clients compare versions of one resource as numbers; of other
+    /// versions, and after a new list, the store is taken at its word.
+    pub fn is_behind(&self, written: &Written) -> bool {
+        self.progress().is_behind(written)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // It is whole between any two of its assignments.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store itself, for sharing with others. It stays readable after the cache is dropped,
@@ -142,6 +211,8 @@ where
 {
     let (store, mut writer) = reflector::store::<K>();
     let reader = store.clone();
+    let progress = Arc::new(Mutex::new(Progress::default()));
+    let progressing = progress.clone();
     let plural = K::plural(&K::DynamicType::default()).into_owned();
     let task = tokio::spawn(async move {
         let mut backoff = Backoff::new(Policy::API);
@@ -156,7 +227,7 @@ where
                         object.managed_fields_mut().clear();
                         trim(object);
                     });
-                    deliver(&reader, &mut writer, event, &mut on_change);
+                    deliver(&reader, &mut writer, &progressing, event, &mut on_change);
                 }
                 Err(error) => {
                     if is_from_the_future(&error) {
@@ -174,6 +245,7 @@ where
     });
     Cache {
         store,
+        progress,
         task: task.abort_handle(),
     }
 }
@@ -213,12 +285,15 @@ fn pause_after(trouble: &Trouble, backoff: &mut Backoff, plural: &str) -> Durati
 fn deliver<K>(
     reader: &Store<K>,
     writer: &mut reflector::store::Writer<K>,
+    progress: &Mutex<Progress>,
     event: Event<K>,
     on_change: &mut impl FnMut(Change<'_, K>),
 ) where
     K: Resource + Clone + 'static,
     K::DynamicType: Hash + Eq + Clone + Default,
 {
+    // It is told after the store, so that whoever finds it there finds the object too.
+    let progress = || progress.lock().unwrap_or_else(PoisonError::into_inner);
     match &event {
         Event::Init | Event::InitApply(_) => writer.apply_watcher_event(&event),
         Event::InitDone => {
@@ -229,6 +304,7 @@ fn deliver<K>(
                 .map(|object| (key(&object), object))
                 .collect();
             writer.apply_watcher_event(&event);
+            progress().list();
             for object in reader.state() {
                 // What a relist brings back unchanged is no change.
                 let known = before.remove(&key(&object));
@@ -243,10 +319,12 @@ fn deliver<K>(
         }
         Event::Apply(object) => {
             writer.apply_watcher_event(&event);
+            progress().see(object);
             on_change(Change::Applied(object));
         }
         Event::Delete(object) => {
             writer.apply_watcher_event(&event);
+            progress().see(object);
             on_change(Change::Deleted(object));
         }
     }
@@ -301,7 +379,6 @@ pub async fn work<K, F, R, E>(
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::ConfigMap;
-    use std::sync::Mutex;
 
     fn config_map(name: &str, version: &str) -> ConfigMap {
         let mut object = ConfigMap::default();
@@ -314,6 +391,7 @@ mod tests {
     #[test]
     fn a_relist_tells_only_what_changed_and_what_vanished() {
         let (reader, mut writer) = reflector::store::<ConfigMap>();
+        let progress = Mutex::default();
         let mut told = Vec::new();
         let lists = [
             vec![config_map("a", "1"), config_map("b", "1")],
@@ -325,7 +403,7 @@ mod tests {
                 .chain(std::iter::once(Event::InitDone));
             let mut round = Vec::new();
             for event in events {
-                deliver(&reader, &mut writer, event, &mut |change| {
+                deliver(&reader, &mut writer, &progress, event, &mut |change| {
                     round.push(match change {
                         Change::Applied(object) => format!("applied {}", object.name_any()),
                         Change::Deleted(object) => format!("deleted {}", object.name_any()),
@@ -343,6 +421,32 @@ mod tests {
                 "applied c, deleted b, synced"
             ]
         );
+    }
+
+    #[test]
+    fn a_watch_is_behind_a_write_until_it_shows_that_or_a_later_one() {
+        let mut progress = Progress::default();
+        let written = |progress: &Progress, version: &str| Written {
+            version: version.to_owned(),
+            lists: progress.lists,
+        };
+        progress.list();
+        let ours = written(&progress, "10");
+        assert!(!progress.is_behind(&ours), "a list may be younger");
+        progress.see(&config_map("a", "9"));
+        assert!(progress.is_behind(&ours));
+        progress.see(&config_map("b", "10"));
+        assert!(!progress.is_behind(&ours));
+        progress.see(&config_map("a", "8"));
+        assert!(!progress.is_behind(&ours), "no way leads back");
+
+        // A server restored from a backup counts from an earlier version.
+        let lost = written(&progress, "11");
+        assert!(progress.is_behind(&lost));
+        progress.list();
+        progress.see(&config_map("a", "5"));
+        assert!(!progress.is_behind(&lost));
+        assert!(!progress.is_behind(&written(&progress, "opaque")));
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
 //! Writing the mailbox and the rights of one WEC, and not writing them when they stand.
 
+mod objects;
+
 use super::Hub;
 use super::pins;
 use super::pins::Pin;
 use super::requests;
 use super::requests::FirstApproved;
-use super::rights;
-use super::rights::Extent;
 use super::rights::Grant;
 use super::rights::Holder;
 use hyades_api::cluster::ManagedCluster;
@@ -22,30 +22,17 @@ use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningReques
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use hyades_runtime::kube::Api;
-use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
+use objects::Applied;
+use objects::OBJECTS;
 use serde_json::Value;
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-
-/// The field manager of everything the hub applies.
-const FIELD_MANAGER: &str = "hyades-hub";
-
-/// The four objects of a WEC: ClusterRole, ClusterRoleBinding, and two role bindings.
-const OBJECTS: usize = 4;
-
-/// What was applied, and the versions the server gave it. While the caches show these versions
-/// nobody has changed the objects, and nothing needs to be rendered or sent.
-#[derive(Debug, PartialEq, Eq)]
-struct Applied<G, const N: usize> {
-    grant: G,
-    versions: [Option<String>; N],
-}
 
 /// Who holds the rights of a mailbox, and what is to be written for it.
 #[derive(Debug)]
@@ -296,44 +283,6 @@ impl Grants {
         Ok(())
     }
 
-    /// Makes the rights of a WEC what `grant` says. What is in the mailbox is written after
-    /// `prepare`, which makes the mailbox and runs while the ClusterRole is written.
-    pub(super) async fn apply(
-        &self,
-        cluster: &ClusterName,
-        grant: Grant,
-        prepare: impl Future<Output = Result<(), Trouble>>,
-    ) -> Result<(), Trouble> {
-        let current = Applied {
-            versions: self.versions(cluster),
-            grant,
-        };
-        let stands = current.versions.iter().all(Option::is_some)
-            && self.applied.borrow().get(cluster) == Some(&current);
-        if stands {
-            return prepare.await;
-        }
-        let grant = current.grant;
-        let labels = &self.hub.settings.labels;
-        let [role, role_binding] = rights::cluster_scoped(cluster, &grant, labels);
-        // A binding is refused while the role it refers to does not exist.
-        let (role, ()) = tokio::try_join!(self.send(&role), prepare)?;
-        let versions = if grant.extent == Extent::Full {
-            let [registration, work] = rights::mailbox_scoped(cluster, &grant, labels);
-            let (bound, registration, work) = tokio::try_join!(
-                self.send(&role_binding),
-                self.send(&registration),
-                self.send(&work),
-            )?;
-            [role, bound, registration, work]
-        } else {
-            [role, self.send(&role_binding).await?, None, None]
-        };
-        let applied = Applied { grant, versions };
-        self.applied.borrow_mut().insert(cluster.clone(), applied);
-        Ok(())
-    }
-
     /// Forgets what was applied for a WEC, because it is being taken away.
     pub(super) fn forget(&self, cluster: &ClusterName) {
         self.applied.borrow_mut().remove(cluster);
@@ -342,77 +291,6 @@ impl Grants {
     /// Forgets the pin that was written last, because its mailbox goes.
     pub(super) fn forget_pin(&self, cluster: &ClusterName) {
         self.pinned.borrow_mut().remove(cluster);
-    }
-
-    /// The versions of a WEC's objects, as the caches show them.
-    fn versions(&self, cluster: &ClusterName) -> [Option<String>; OBJECTS] {
-        let observed = &self.hub.observed;
-        let name = names::cluster_role(cluster);
-        let mailbox = names::mailbox(cluster);
-        let in_mailbox = |name: String| {
-            let found = observed.role_bindings.get_in(mailbox, &name);
-            found.and_then(|object| object.resource_version())
-        };
-        [
-            observed
-                .cluster_roles
-                .get(&name)
-                .and_then(|object| object.resource_version()),
-            observed
-                .cluster_role_bindings
-                .get(&name)
-                .and_then(|object| object.resource_version()),
-            in_mailbox(names::registration_role_binding(cluster)),
-            in_mailbox(names::work_role_binding(cluster)),
-        ]
-    }
-
-    /// Makes the roles that all WECs share, or removes them when there is no WEC.
-    pub(super) async fn common(&self) -> Result<(), Trouble> {
-        let observed = &self.hub.observed;
-        let names = [names::REGISTRATION_CLUSTER_ROLE, names::WORK_CLUSTER_ROLE];
-        let versions = names.map(|name| {
-            let role = observed.cluster_roles.get(name);
-            role.and_then(|role| role.resource_version())
-        });
-        let wanted = rights::common(&self.hub.settings.labels);
-        if observed.clusters.list().is_empty() {
-            self.common.borrow_mut().take();
-            for (object, version) in wanted.iter().zip(&versions) {
-                if version.is_some() {
-                    self.delete(object).await?;
-                }
-            }
-            return Ok(());
-        }
-        let current = Applied {
-            grant: (),
-            versions,
-        };
-        let complete = current.versions.iter().all(Option::is_some);
-        if complete && self.common.borrow().as_ref() == Some(&current) {
-            return Ok(());
-        }
-        let (registration, work) = tokio::try_join!(self.send(&wanted[0]), self.send(&wanted[1]))?;
-        let applied = Applied {
-            grant: (),
-            versions: [registration, work],
-        };
-        self.common.borrow_mut().replace(applied);
-        Ok(())
-    }
-
-    /// Applies an object; returns the version the server gave it. A server changes nothing, and
-    /// gives no new version, when the object stands as wanted.
-    async fn send(&self, object: &Value) -> Result<Option<String>, Trouble> {
-        let address = Address::of(object).map_err(|error| Trouble::Other(error.to_string()))?;
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let api = address.api(&self.hub.client);
-        let live = api
-            .patch(&address.name, &parameters, &Patch::Apply(object))
-            .await;
-        let live = live.map_err(|error| Trouble::of(&error))?;
-        Ok(live.resource_version())
     }
 
     /// Deletes an object; one that does not exist is success.

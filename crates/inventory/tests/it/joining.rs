@@ -252,14 +252,6 @@ async fn a_join_by_rule_costs_ten_commits_of_the_hub_of_which_four_wait_for_each
     join("c1").await;
     its.hub_writes().clear();
     join("c2").await;
-    let mut commits = its.hub_writes().commits();
-    commits.retain(|line| !line.contains("managedclustersets") && !line.contains("joinrules"));
-    for line in &mut commits {
-        if let Some(at) = line.find("/certificatesigningrequests/") {
-            line.truncate(at + "/certificatesigningrequests/".len());
-        }
-    }
-    commits.sort();
     expect_test::expect![[r#"
         PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2
         PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2
@@ -270,5 +262,62 @@ async fn a_join_by_rule_costs_ten_commits_of_the_hub_of_which_four_wait_for_each
         PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/c2/rolebindings/open-cluster-management:managedcluster:c2:work
         POST /api/v1/namespaces
         POST /apis/coordination.k8s.io/v1/namespaces/c2/leases
-        PUT /apis/certificates.k8s.io/v1/certificatesigningrequests/"#]].assert_eq(&commits.join("\n"));
+        PUT /apis/certificates.k8s.io/v1/certificatesigningrequests/"#]].assert_eq(&commits_of_a_join(&its));
+}
+
+#[tokio::test]
+async fn a_wec_accepted_before_its_agent_asks_has_each_of_its_rights_written_once() {
+    let its = Its::with_hub(Options {
+        feature_gates: vec!["ManagedClusterAutoApproval=true".to_owned()],
+        auto_approved_csr_users: vec![names::BOOTSTRAP_SERVICE_ACCOUNT_USER.to_owned()],
+        ..Options::default()
+    })
+    .await;
+    // The first WEC also brings the roles that all share.
+    let join = async |cluster: &str| {
+        its.announce(cluster).await;
+        its.until_cluster(cluster, "is accepted", |object| {
+            says(object, ACCEPTED, "True", "HubClusterAdminAccepted")
+        })
+        .await;
+        let agent = fixture::agent(cluster, "a");
+        fixture::request(&its.newcomer(), &agent).await;
+        let client = its.agent(&agent);
+        its.until("the agent may work", async |_| {
+            may_renew_lease(&client, cluster).await
+        })
+        .await;
+        let pause = tokio::time::sleep(std::time::Duration::from_millis(400));
+        its.meanwhile(pause).await;
+    };
+    join("c1").await;
+    its.hub_writes().clear();
+    join("c2").await;
+    // The mailbox is made before it is known whom it is for, and the clock of an agent is judged
+    // when it first renews its lease.
+    expect_test::expect![[r#"
+        PATCH /api/v1/namespaces/c2
+        PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2
+        PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2/status
+        PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2/status
+        PATCH /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/open-cluster-management:managedcluster:c2
+        PATCH /apis/rbac.authorization.k8s.io/v1/clusterroles/open-cluster-management:managedcluster:c2
+        PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/c2/rolebindings/open-cluster-management:managedcluster:c2:registration
+        PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/c2/rolebindings/open-cluster-management:managedcluster:c2:work
+        POST /api/v1/namespaces
+        POST /apis/coordination.k8s.io/v1/namespaces/c2/leases
+        PUT /apis/certificates.k8s.io/v1/certificatesigningrequests/"#]].assert_eq(&commits_of_a_join(&its));
+}
+
+/// What the hub wrote for a WEC, without what sets and rules count, a line each.
+fn commits_of_a_join(its: &Its) -> String {
+    let mut commits = its.hub_writes().commits();
+    commits.retain(|line| !line.contains("managedclustersets") && !line.contains("joinrules"));
+    for line in &mut commits {
+        if let Some(at) = line.find("/certificatesigningrequests/") {
+            line.truncate(at + "/certificatesigningrequests/".len());
+        }
+    }
+    commits.sort();
+    commits.join("\n")
 }
