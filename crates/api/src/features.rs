@@ -13,6 +13,8 @@ pub enum Family {
     HubRegistration,
     /// Works on the hub.
     HubWork,
+    /// Placement on the hub.
+    HubPlacement,
     /// The manager of add-ons on the hub.
     AddOnManager,
     /// Registration in the agent.
@@ -38,6 +40,10 @@ impl Family {
                 ("ManifestWorkReplicaSet", false),
                 ("CloudEventsDrivers", false),
                 ("CleanUpCompletedManifestWork", false),
+            ],
+            Self::HubPlacement => &[
+                ("SIGPlacementDecision", false),
+                ("PlacementDebugServer", false),
             ],
             Self::AddOnManager => &[(ADDON_MANAGEMENT, true)],
             Self::AgentRegistration => &[

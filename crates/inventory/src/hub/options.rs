@@ -67,8 +67,16 @@ impl Default for Options {
 }
 
 /// Gates that are off whatever is asked for: the API they fall back to is gone from Kubernetes, or
-/// clusters are imported by the command line and not by the hub.
-const UNSUPPORTED_GATES: [&str; 2] = ["V1beta1CSRAPICompatibility", "ClusterImporter"];
+/// what they would switch on is not done by this hub.
+const UNSUPPORTED_GATES: [&str; 7] = [
+    "V1beta1CSRAPICompatibility",
+    "ClusterImporter",
+    "ManifestWorkReplicaSet",
+    "CloudEventsDrivers",
+    "CleanUpCompletedManifestWork",
+    "SIGPlacementDecision",
+    "PlacementDebugServer",
+];
 
 /// The gates among `gates` that are switched on and have nothing behind them.
 pub(crate) fn unsupported(gates: &FeatureGates) -> Vec<&'static str> {

@@ -18,6 +18,7 @@ use hyades_api::names::apps;
 use hyades_api::names::namespaces;
 use hyades_api::operator::ClusterManager;
 use hyades_api::operator::FeatureGate;
+use hyades_api::operator::GatedConfiguration;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::ResourceExt;
 use serde_json::Value;
@@ -81,7 +82,8 @@ pub(super) fn decide(manager: &ClusterManager) -> Result<Vec<Value>, Refusal> {
     let mut objects = crds::hub();
     objects.push(manifests::namespace(namespaces::HUB));
     objects.push(manifests::namespace(namespaces::CUSTOMIZATION_PROPERTIES));
-    objects.extend(policies::objects(&gates(manager).0, &work_gates(manager)));
+    let gates = gates(manager);
+    objects.extend(policies::objects(&gates.registration, &gates.work));
     objects.extend(hub_objects(manager, flags));
     Ok(objects)
 }
@@ -176,8 +178,7 @@ fn flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> {
 }
 
 fn registration_flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> {
-    let (gates, _) = gates(manager);
-    let mut flags = gates.flags();
+    let mut flags = gates(manager).registration.flags();
     flags.push(format!("--addon-webhook-port={}", webhook::PORT));
     let Some(registration) = &manager.spec.registration_configuration else {
         return Ok(flags);
@@ -209,38 +210,47 @@ fn registration_flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> 
     Ok(flags)
 }
 
-/// The feature gates of registration and add-ons in force, and the names that are no gates or
-/// have nothing behind them.
-pub(super) fn gates(manager: &ClusterManager) -> (FeatureGates, Vec<String>) {
-    let mut gates = FeatureGates::defaults(&[Family::HubRegistration, Family::AddOnManager]);
-    let registration = manager.spec.registration_configuration.as_ref();
-    let addons = manager.spec.add_on_manager_configuration.as_ref();
-    let registration = registration.map(|configuration| &configuration.feature_gates);
-    let addons = addons.map(|configuration| &configuration.feature_gates);
-    let stated: Vec<FeatureGate> = [registration, addons]
-        .into_iter()
-        .flatten()
-        .flatten()
-        .cloned()
-        .collect();
-    let unknown = gates.apply(&stated).into_iter();
-    let mut refused: Vec<String> = unknown.map(str::to_owned).collect();
-    for gate in hub::unsupported(&gates) {
-        // A known name; what it would switch on is not there.
-        let _ = gates.set(gate, false);
-        refused.push(format!("{gate} (not supported)"));
-    }
-    (gates, refused)
+/// The feature gates of a hub.
+#[derive(Debug)]
+pub(super) struct Gates {
+    /// Those of registration and add-ons in force.
+    registration: FeatureGates,
+    /// Those of works in force.
+    work: FeatureGates,
+    /// Names that are no gates of the part they are stated for, and gates with nothing behind them.
+    pub(super) refused: Vec<String>,
 }
 
-/// The feature gates of works in force.
-fn work_gates(manager: &ClusterManager) -> FeatureGates {
-    let mut gates = FeatureGates::defaults(&[Family::HubWork]);
-    let stated = manager.spec.work_configuration.as_ref();
-    let stated: &[FeatureGate] = stated.map_or(&[], |configuration| &configuration.feature_gates);
-    // Names that are no gates of works may be those of a newer version, and change nothing here.
-    let _unknown = gates.apply(stated);
-    gates
+/// The feature gates that a ClusterManager asks for.
+pub(super) fn gates(manager: &ClusterManager) -> Gates {
+    let spec = &manager.spec;
+    let of = |part: &Option<GatedConfiguration>| part.clone().unwrap_or_default().feature_gates;
+    let registration = spec.registration_configuration.as_ref();
+    let work = spec.work_configuration.as_ref();
+    let mut refused = Vec::new();
+    let mut read = |families: &[Family], stated: &[FeatureGate]| {
+        let mut gates = FeatureGates::defaults(families);
+        let unknown = gates.apply(stated).into_iter();
+        refused.extend(unknown.map(str::to_owned));
+        for gate in hub::unsupported(&gates) {
+            // A known name; what it would switch on is not there.
+            let _ = gates.set(gate, false);
+            refused.push(format!("{gate} (not supported)"));
+        }
+        gates
+    };
+    let mut stated = registration.map_or_else(Vec::new, |part| part.feature_gates.clone());
+    stated.extend(of(&spec.add_on_manager_configuration));
+    let registration = read(&[Family::HubRegistration, Family::AddOnManager], &stated);
+    let stated = work.map_or_else(Vec::new, |part| part.feature_gates.clone());
+    let work = read(&[Family::HubWork], &stated);
+    // Placement has none with an effect.
+    read(&[Family::HubPlacement], &of(&spec.placement_configuration));
+    Gates {
+        registration,
+        work,
+        refused,
+    }
 }
 
 #[cfg(test)]
@@ -266,18 +276,43 @@ mod tests {
 
     #[test]
     fn a_gate_with_nothing_behind_it_is_named_and_stays_off() {
-        let manager: ClusterManager = serde_json::from_value(json!({
-            "metadata": {"name": "cluster-manager"},
-            "spec": {"registrationConfiguration": {"featureGates": [
+        let gates = gates(&manager(
+            json!({"registrationConfiguration": {"featureGates": [
                 {"feature": "ClusterImporter", "mode": "Enable"},
                 {"feature": "ClusterProfile", "mode": "Enable"},
                 {"feature": "Nonsense", "mode": "Enable"},
-            ]}},
-        }))
-        .expect("a ClusterManager");
-        let (gates, refused) = gates(&manager);
-        assert_eq!(refused, ["Nonsense", "ClusterImporter (not supported)"]);
-        assert!(gates.enabled("ClusterProfile") && !gates.enabled("ClusterImporter"));
+            ]}}),
+        ));
+        assert_eq!(
+            gates.refused,
+            ["Nonsense", "ClusterImporter (not supported)"]
+        );
+        let registration = &gates.registration;
+        assert!(registration.enabled("ClusterProfile"));
+        assert!(!registration.enabled("ClusterImporter"));
+    }
+
+    #[test]
+    fn gates_of_every_part_are_read_and_named_when_they_cannot_be_had() {
+        let on = |gate: &str| json!({"feature": gate, "mode": "Enable"});
+        let gates = gates(&manager(json!({
+            "workConfiguration": {"featureGates": [
+                on("NilExecutorValidating"), on("CloudEventsDrivers"), on("DefaultClusterSet"),
+            ]},
+            "placementConfiguration": {"featureGates": [on("SIGPlacementDecision")]},
+            "addOnManagerConfiguration": {"featureGates": [on("Nonsense")]},
+        })));
+        assert_eq!(
+            gates.refused,
+            [
+                "Nonsense",
+                "DefaultClusterSet",
+                "CloudEventsDrivers (not supported)",
+                "SIGPlacementDecision (not supported)",
+            ]
+        );
+        assert!(gates.work.enabled("NilExecutorValidating"));
+        assert!(!gates.work.enabled("CloudEventsDrivers"));
     }
 
     #[test]

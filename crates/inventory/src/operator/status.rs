@@ -27,7 +27,7 @@ pub(super) fn decide(
     let generation = manager.metadata.generation;
     let statements = [
         applied(result),
-        valid_gates(&desired::gates(manager).1),
+        valid_gates(&desired::gates(manager).refused),
         progressing(deployment),
         degraded(deployment),
         placement_degraded(deployment),
@@ -58,8 +58,8 @@ fn applied(result: &Result<Vec<Value>, Refusal>) -> Statement {
     }
 }
 
-fn valid_gates(unknown: &[String]) -> Statement {
-    if unknown.is_empty() {
+fn valid_gates(refused: &[String]) -> Statement {
+    if refused.is_empty() {
         return Statement::new(
             types::VALID_FEATURE_GATES,
             Status::True,
@@ -75,7 +75,7 @@ fn valid_gates(unknown: &[String]) -> Statement {
     )
     .with_message(format!(
         "There are no such feature gates: {}",
-        unknown.join(", ")
+        refused.join(", ")
     ))
 }
 
