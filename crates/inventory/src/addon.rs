@@ -216,7 +216,11 @@ pub(crate) fn rules() -> Vec<Value> {
         ),
         rule(cluster, &["placements", "placementdecisions"], READ),
         rule(names::WORK_GROUP, &["manifestworks"], &["create"]),
-        rule("", &["serviceaccounts"], &["create", "get", "patch"]),
+        rule(
+            "",
+            &["serviceaccounts"],
+            &["create", "get", "list", "patch", "watch"],
+        ),
         rule(
             "rbac.authorization.k8s.io",
             &["roles"],

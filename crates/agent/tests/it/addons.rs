@@ -29,14 +29,14 @@ use tokio::task::LocalSet;
 
 const GROUP: &str = "addon.open-cluster-management.io";
 
-async fn ensure(client: &Client, object: &Value) {
+pub async fn ensure(client: &Client, object: &Value) {
     apply::ensure(client, "test", object)
         .await
         .expect("applied");
 }
 
 /// An add-on that brings a ConfigMap, registers with the hub and may read its mailbox.
-fn template(word: &str) -> Value {
+pub fn template(word: &str) -> Value {
     json!({
         "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "AddOnTemplate",
         "metadata": {"name": "hello-1"},
@@ -72,6 +72,15 @@ fn offered() -> [Value; 2] {
     [settings, offered]
 }
 
+/// Offers the add-on on the hub and enables it for a WEC.
+pub async fn enable(hub: &Hub, cluster: &str) {
+    ensure(&hub.client, &template("Hello")).await;
+    for object in offered() {
+        ensure(&hub.client, &object).await;
+    }
+    ensure(&hub.client, &enabled(cluster)).await;
+}
+
 fn enabled(cluster: &str) -> Value {
     json!({
         "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "ManagedClusterAddOn",
@@ -87,7 +96,7 @@ fn lease() -> Value {
     })
 }
 
-fn beta(client: &Client, cluster: &str) -> Api<DynamicObject> {
+pub fn beta(client: &Client, cluster: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk(GROUP, "v1beta1", "ManagedClusterAddOn");
     Api::namespaced_with(client.clone(), cluster, &ApiResource::from_gvk(&kind))
 }
@@ -101,7 +110,7 @@ async fn until_greeting(wec: &Wec, wanted: &str) {
     .await;
 }
 
-async fn until_said(hub: &Hub, type_: &str, status: &str) -> ManagedClusterAddOn {
+pub async fn until_said(hub: &Hub, type_: &str, status: &str) -> ManagedClusterAddOn {
     let addons: Api<ManagedClusterAddOn> = Api::namespaced(hub.client.clone(), "cluster1");
     until(&format!("{type_} is {status}"), async || {
         let addon = addons.get_opt("hello").await.expect("an answer")?;
@@ -126,11 +135,7 @@ async fn an_add_on_of_a_template_arrives_registers_lives_and_goes() {
         .run_until(async {
             let (hub, wec) = registered().await;
             ensure(&wec.client, &lease()).await;
-            ensure(&hub.client, &template("Hello")).await;
-            for object in offered() {
-                ensure(&hub.client, &object).await;
-            }
-            ensure(&hub.client, &enabled("cluster1")).await;
+            enable(&hub, "cluster1").await;
 
             until_greeting(&wec, "Hello cluster1, well met").await;
             until_said(&hub, known::PROGRESSING, "False").await;

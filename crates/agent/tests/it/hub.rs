@@ -16,6 +16,7 @@ use hyades_api::names::namespaces;
 use hyades_inventory::hub;
 use hyades_pki::Authority;
 use hyades_pki::CertificateRequest;
+use hyades_pki::Claims;
 use hyades_pki::Key;
 use hyades_pki::Kubeconfig;
 use hyades_pki::ServiceAccountKey;
@@ -198,8 +199,22 @@ impl Hub {
 
     /// The same hub from a copy of its store, at the same address.
     pub async fn restore(self, backup: TempDir) -> Self {
+        let keys = self.keys.clone();
+        self.restore_with(backup, keys).await
+    }
+
+    /// As [`Hub::restore`], where nobody kept the authority that certified its clients.
+    pub async fn restore_under_another_client_authority(self, backup: TempDir) -> Self {
+        let keys = Keys {
+            clients: authority("hub-clients-2"),
+            ..self.keys.clone()
+        };
+        self.restore_with(backup, keys).await
+    }
+
+    async fn restore_with(self, backup: TempDir, keys: Keys) -> Self {
         let address = self.url.trim_start_matches("https://").to_owned();
-        let (keys, automatic) = (self.keys.clone(), self.automatic);
+        let automatic = self.automatic;
         drop(self);
         let listener = loop {
             match TcpListener::bind(&address).await {
@@ -258,6 +273,24 @@ impl Hub {
         };
         let certificate = self.keys.clients.sign_request(&request, &options);
         certificate.expect("a certificate").to_pem()
+    }
+
+    /// A token of the same account as `token`, a year of whose life ends in so many seconds.
+    pub fn aged_token(&self, token: &str, seconds: i64) -> String {
+        let end = Timestamp::now().as_second() + seconds;
+        let start = end - 365 * DAY_SECONDS;
+        self.keys.accounts.mint(&Claims {
+            exp: end,
+            iat: start,
+            nbf: start,
+            ..self.claims(token)
+        })
+    }
+
+    /// What a good token of this hub says.
+    pub fn claims(&self, token: &str) -> Claims {
+        let claims = self.keys.accounts.verify(token, Timestamp::now(), &[]);
+        claims.expect("a token of this hub")
     }
 
     /// A kubeconfig as `clusteradm join` writes it, with a fresh token of the bootstrap account.

@@ -1,6 +1,7 @@
 //! The agent against whole spaces: a hub with the real hub controllers behind real TLS, and a WEC
 //! in which the agent has no rights but those its operator gives it.
 
+mod addon_tokens;
 mod addons;
 mod hosted;
 mod hub;
@@ -61,4 +62,11 @@ async fn registered() -> (Hub, Wec) {
     wec.run(&hub, "cluster1").await;
     hub.until_available("cluster1").await;
     (hub, wec)
+}
+
+/// Lets time pass for everything that waits in this process, at once. Clocks of the day stay.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }

@@ -21,6 +21,7 @@ use hyades_api::work::ManifestWork;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
 use hyades_runtime::apply::ApplyError;
+use hyades_runtime::k8s_openapi::api::core::v1::ServiceAccount;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
@@ -162,7 +163,7 @@ impl Reconciler {
                 .retain(|said| said.type_ != known::REGISTRATION_APPLIED);
             plan.said.push(statement);
             again = Some(REFUSED_PAUSE);
-        } else if let Some(account) = self.token_account(object, &plan).await? {
+        } else if let Some(account) = self.token_account(key, &plan).await? {
             plan.said.push(account);
         }
         for work in &plan.works {
@@ -199,7 +200,8 @@ impl Reconciler {
     /// Writes rights that differ from those written last.
     async fn grant(&self, key: &Key, rights: &[Value]) -> Result<(), (ApplyError, Statement)> {
         let fingerprint = configs::fingerprint(&json!(rights));
-        if self.rights.borrow().get(key) == Some(&fingerprint) {
+        let is_written = self.rights.borrow().get(key) == Some(&fingerprint);
+        if is_written && account_of(rights).is_none_or(|name| self.sees_account(key, name)) {
             return Ok(());
         }
         for object in rights {
@@ -212,27 +214,31 @@ impl Reconciler {
         Ok(())
     }
 
-    /// What to say about the account of an add-on that gets tokens; read once, when it is made.
+    fn sees_account(&self, (cluster, _): &Key, name: &str) -> bool {
+        let observed = &self.manager.observed;
+        observed.account_uid(cluster, name).is_some()
+    }
+
+    /// What to say about the account of an add-on that gets tokens; read as long as its watch does
+    /// not show it.
     async fn token_account(
         &self,
-        object: &ManagedClusterAddOn,
+        (cluster, _): &Key,
         plan: &Plan,
     ) -> Result<Option<Statement>, Trouble> {
-        use hyades_runtime::k8s_openapi::api::core::v1::ServiceAccount;
-        let is_account = |right: &&Value| right["kind"] == "ServiceAccount";
-        let Some(account) = plan.rights.iter().find(is_account) else {
+        let Some(name) = account_of(&plan.rights) else {
             return Ok(None);
         };
-        let conditions = &object.status.conditions;
-        if conditions::is_true(conditions, known::TOKEN_INFRASTRUCTURE_READY) {
-            return Ok(None);
-        }
-        let namespace = object.namespace().unwrap_or_default();
-        let name = account["metadata"]["name"].as_str().unwrap_or_default();
-        let api: Api<ServiceAccount> = observed::namespaced(&self.manager.client, &namespace);
-        let found = api.get(name).await.map_err(|error| Trouble::of(&error))?;
-        let uid = found.uid().unwrap_or_default();
-        let message = format!("ServiceAccount {namespace}/{name} (UID: {uid}) is ready");
+        let uid = match self.manager.observed.account_uid(cluster, name) {
+            Some(uid) => uid,
+            None => {
+                let api: Api<ServiceAccount> = observed::namespaced(&self.manager.client, cluster);
+                let found = api.get_metadata(name).await;
+                let found = found.map_err(|error| Trouble::of(&error))?;
+                found.uid().unwrap_or_default()
+            }
+        };
+        let message = format!("ServiceAccount {cluster}/{name} (UID: {uid}) is ready");
         Ok(Some(known::TOKEN_INFRASTRUCTURE.with_message(message)))
     }
 
@@ -263,6 +269,14 @@ impl Reconciler {
         patched.map_err(|error| Trouble::of(&error))?;
         Ok(true)
     }
+}
+
+/// The name of the account among an add-on's rights, if it gets tokens.
+fn account_of(rights: &[Value]) -> Option<&str> {
+    let account = rights
+        .iter()
+        .find(|right| right["kind"] == "ServiceAccount")?;
+    account["metadata"]["name"].as_str()
 }
 
 /// The fields of a status that differ, each as a whole; nothing if none do.

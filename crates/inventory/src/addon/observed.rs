@@ -6,6 +6,7 @@ use hyades_api::addon::AddOnTemplate;
 use hyades_api::addon::ClusterManagementAddOn;
 use hyades_api::addon::ConfigGroupResource;
 use hyades_api::addon::ManagedClusterAddOn;
+use hyades_api::addon::names;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::names::labels;
 use hyades_api::placement::Placement;
@@ -17,10 +18,12 @@ use hyades_runtime::controller;
 use hyades_runtime::controller::Change;
 use hyades_runtime::k8s_openapi::NamespaceResourceScope;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::core::v1::ServiceAccount;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::Resource;
 use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::core::PartialObjectMeta;
 use hyades_runtime::kube::runtime::reflector::ObjectRef;
 use hyades_runtime::kube::runtime::reflector::Store;
 use hyades_runtime::kube::runtime::watcher;
@@ -113,6 +116,8 @@ pub(super) struct Observed {
     pub(super) decisions: Cache<PlacementDecision>,
     pub(super) works: Cache<ManifestWork>,
     pub(super) requests: Cache<CertificateSigningRequest>,
+    /// Accounts whose tokens add-ons get. Nobody waits for these: one that is not seen yet is read.
+    accounts: Cache<PartialObjectMeta<ServiceAccount>>,
     index: Index,
 }
 
@@ -130,6 +135,7 @@ impl Observed {
             decisions: watch_for_all(client, queues, &index),
             works: watch_works(client, queues),
             requests: watch_requests(client, queues),
+            accounts: watch_accounts(client, queues),
             index,
         }
     }
@@ -167,6 +173,11 @@ impl Observed {
             .iter()
             .filter_map(|addon| self.enabled.get_in(cluster, addon));
         found.collect()
+    }
+
+    /// The uid of an account whose token an add-on gets.
+    pub(super) fn account_uid(&self, cluster: &str, name: &str) -> Option<String> {
+        self.accounts.get_in(cluster, name)?.uid()
     }
 
     /// The fingerprint of a configuration of a kind that this hub looks after.
@@ -268,6 +279,27 @@ fn watch_requests(client: &Client, queues: &Queues) -> Cache<CertificateSigningR
             && requests::purpose(request).is_some()
         {
             queues.requests.add(request.name_any());
+        }
+    })
+}
+
+/// An account that somebody deletes must come back, and its successor's uid be told.
+fn watch_accounts(client: &Client, queues: &Queues) -> Cache<PartialObjectMeta<ServiceAccount>> {
+    let queues = queues.clone();
+    let selector = format!(
+        "{}=true,{}",
+        names::TOKEN_INFRASTRUCTURE,
+        names::TOKEN_ADDON_NAME
+    );
+    let config = watcher::Config::default().labels(&selector);
+    controller::watch(Api::all(client.clone()), config, move |change| {
+        let account: &PartialObjectMeta<ServiceAccount> = match change {
+            Change::Applied(account) | Change::Deleted(account) => account,
+            Change::Synced => return,
+        };
+        if let Some(addon) = account.labels().get(names::TOKEN_ADDON_NAME) {
+            let cluster = account.namespace().unwrap_or_default();
+            queues.enabled.add((cluster, addon.clone()));
         }
     })
 }
