@@ -1,7 +1,8 @@
 //! Agents that come back: after their certificate expired, and to a hub that has moved, has another
-//! authority, or was restored from a backup.
+//! authority for its server or its clients, or was restored from a backup.
 
 use crate::hub::Hub;
+use crate::pass;
 use crate::registered;
 use crate::until;
 use crate::wec::Wec;
@@ -21,7 +22,14 @@ use hyades_runtime::kube::api::PatchParams;
 use hyades_space::access::authn::expired;
 use serde_json::Value;
 use serde_json::json;
+use std::time::Duration;
 use tokio::task::LocalSet;
+
+/// A hub that refuses a certificate for so long means it.
+const REFUSED: Duration = Duration::from_secs(31);
+
+/// In so long an agent whose lease lasts a second has tried to renew it.
+const LEASE: Duration = Duration::from_millis(500);
 
 const HOUR_SECONDS: i64 = 3600;
 
@@ -222,6 +230,61 @@ async fn agents_go_on_with_a_hub_that_was_restored_from_a_backup() {
                 1,
                 "no certificate was asked for"
             );
+        })
+        .await;
+}
+
+/// Joins with a person's consent, and restores the hub from a backup without the authority that
+/// certified its clients.
+async fn under_another_client_authority(wec: &Wec) -> Hub {
+    let hub = Hub::start(false).await;
+    wec.run(&hub, "cluster1").await;
+    until("a request", async || {
+        let cluster = hub.clusters().get_opt("cluster1").await.expect("an answer");
+        (cluster.is_some() && !hub.requests().await.is_empty()).then_some(())
+    })
+    .await;
+    hub.accept("cluster1").await;
+    hub.until_available("cluster1").await;
+    hub.patch("cluster1", frequent_lease()).await;
+    hub.until_renewed(hub.renewed_on().await).await;
+    let backup = hub.backup();
+    hub.restore_under_another_client_authority(backup).await
+}
+
+/// Waits until the agent takes it that the hub does not know its certificate.
+async fn until_refused(wec: &Wec) {
+    let events: Api<Event> = Api::namespaced(wec.client.clone(), namespaces::AGENT);
+    until("the agent takes the hub's refusal for meant", async || {
+        let all = events.list(&Default::default()).await.expect("events");
+        let mut reasons = all.items.iter().filter_map(|one| one.reason.as_deref());
+        if reasons.any(|reason| reason == "CertificateRefused") {
+            return Some(());
+        }
+        tokio::time::sleep(LEASE).await;
+        pass(REFUSED).await;
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hub_restored_under_another_client_authority_takes_the_agent_back_by_its_old_key() {
+    LocalSet::new()
+        .run_until(async {
+            let wec = Wec::start("cluster1").await;
+            let hub = under_another_client_authority(&wec).await;
+            let former = wec.hub_secret().await;
+            let before = hub.renewed_on().await;
+            until_refused(&wec).await;
+            hub.until_renewed(before).await;
+            let present = wec.hub_secret().await;
+            assert_eq!(text(&present, keys::KEY), text(&former, keys::KEY));
+            let certificate = |secret| text(secret, keys::CERTIFICATE);
+            assert_ne!(certificate(&present), certificate(&former));
+            // Nobody has accepted anything: the key is the one that the name belongs to.
+            assert_eq!(hub.requests().await.len(), 2);
+            hub.until_available("cluster1").await;
         })
         .await;
 }
