@@ -23,6 +23,9 @@ pub struct KnownContext {
     pub name: String,
     /// The URL of the server.
     pub server: String,
+    /// PEM of the authority the server is trusted by; none for that of the system, or one that
+    /// cannot be read.
+    pub authority: Option<String>,
 }
 
 /// A cluster to act on.
@@ -98,6 +101,15 @@ impl Target {
         })
     }
 
+    /// The context that was chosen.
+    pub fn known(&self) -> KnownContext {
+        KnownContext {
+            name: self.name.clone(),
+            server: self.server.clone(),
+            authority: self.certificate_authority.clone(),
+        }
+    }
+
     /// Explains an error of a request to this cluster: what was tried, where, and why it failed.
     pub fn explain(&self, tried: &str, error: &kube::Error) -> anyhow::Error {
         let trouble = Trouble::of(error);
@@ -117,10 +129,11 @@ impl Target {
 pub fn contexts(file: Option<&Path>) -> anyhow::Result<Vec<KnownContext>> {
     let (kubeconfig, _) = read(file)?;
     let known = kubeconfig.contexts.iter().filter_map(|named| {
-        let server = cluster_of(&kubeconfig, &named.name).ok()?.server.clone()?;
+        let cluster = cluster_of(&kubeconfig, &named.name).ok()?;
         Some(KnownContext {
             name: named.name.clone(),
-            server,
+            server: cluster.server.clone()?,
+            authority: authority_of(cluster).unwrap_or_default(),
         })
     });
     Ok(known.collect())

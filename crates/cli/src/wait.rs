@@ -5,10 +5,18 @@ use crate::progress::board::Step;
 use std::time::Duration;
 use std::time::Instant;
 
+/// Longest wait that can be asked for, in seconds: a year. Nobody waits longer, and clocks cannot
+/// count to every number.
+const TIMEOUT_SECONDS_MAX: u64 = 365 * 24 * 3600;
 /// Pause after the first look. On a host of our own most waits end within it.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 /// Longest pause between two looks: five requests a second burden no server.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// Reads a `--timeout`.
+pub fn timeout_seconds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(0..=TIMEOUT_SECONDS_MAX)
+}
 
 /// What one look found.
 #[derive(Debug)]

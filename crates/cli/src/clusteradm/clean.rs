@@ -68,11 +68,8 @@ pub async fn run(session: &Session, args: &CleanArgs) -> anyhow::Result<()> {
 }
 
 async fn check_detached(session: &Session) -> anyhow::Result<()> {
-    // A hub that was stopped half way through `init` serves no inventory.
-    if preflight::is_hub(&session.target).await.is_err() {
-        return Ok(());
-    }
-    let clusters = objects::all(session, MANAGED_CLUSTER).list(None).await?;
+    // A hub that was stopped half way through `init` has no inventory.
+    let clusters = objects::list_if_defined(session, MANAGED_CLUSTER).await?;
     let attached = clusters
         .iter()
         .filter(|cluster| condition_status(cluster, AVAILABLE) == "True");

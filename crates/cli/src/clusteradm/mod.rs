@@ -41,6 +41,7 @@ use crate::console::Console;
 use crate::entry::block_on;
 use crate::entry::conclude;
 use crate::target::Target;
+use crate::wait;
 use clap::Args;
 use clap::CommandFactory;
 use clap::FromArgMatches;
@@ -80,7 +81,7 @@ struct Global {
     #[arg(long, global = true)]
     dry_run: bool,
     /// Bound of every wait, in seconds
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 300, value_parser = wait::timeout_seconds())]
     timeout: u64,
     /// Not supported: this program follows no version of Kubernetes
     #[arg(long, global = true, hide = true)]

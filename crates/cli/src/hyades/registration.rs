@@ -64,7 +64,7 @@ pub async fn session(host: &Host, space: &str, timeout: Duration) -> anyhow::Res
 ///
 /// Those of join.
 pub async fn join(wec: &Session, hub: &Hub, token: &str) -> anyhow::Result<()> {
-    let args = JoinArgs::for_cluster(&wec.target.name, token, &hub.session.target.server)?;
+    let args = JoinArgs::for_cluster(&wec.target.name, token, &hub.session.target)?;
     join::execute(wec, &args).await?;
     Ok(())
 }

@@ -18,6 +18,7 @@ use super::serving::told;
 use crate::data_dir;
 use crate::progress::Progress;
 use crate::progress::table;
+use crate::wait;
 use anyhow::Context;
 use anyhow::bail;
 use futures::future::try_join_all;
@@ -44,7 +45,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Bound of every wait, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = wait::timeout_seconds())]
     timeout: u64,
     #[command(flatten)]
     pub host: HostArgs,

@@ -7,6 +7,7 @@ use crate::clusteradm::flags::parse_args;
 use crate::clusteradm::flags::parse_pair;
 use crate::clusteradm::gates;
 use crate::clusteradm::names;
+use crate::target::Target;
 use anyhow::Context;
 use anyhow::bail;
 use hyades_agent::install::Mode;
@@ -47,6 +48,9 @@ pub struct JoinArgs {
     /// PEM of the authority the hub is trusted by; asked of the hub if absent
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+    /// The same, where the caller has it at hand and no file
+    #[arg(skip)]
+    hub_authority: Option<String>,
     /// Let the agent use the URL that the hub's cluster-info names
     #[arg(long)]
     pub force_internal_endpoint_lookup: bool,
@@ -123,18 +127,23 @@ pub struct JoinArgs {
 }
 
 impl JoinArgs {
-    /// What a user gives who joins a small cluster of this machine: one process for the agent.
+    /// What a user gives who joins a small cluster of this machine: one process for the agent. The
+    /// hub need not be asked for its authority.
     ///
     /// # Errors
     ///
     /// None in practice: the words are readable.
-    pub fn for_cluster(name: &str, token: &str, hub: &str) -> anyhow::Result<Self> {
-        let (token, hub) = (
+    pub fn for_cluster(name: &str, token: &str, hub: &Target) -> anyhow::Result<Self> {
+        let (token, server) = (
             format!("--hub-token={token}"),
-            format!("--hub-apiserver={hub}"),
+            format!("--hub-apiserver={}", hub.server),
         );
         let name = format!("--cluster-name={name}");
-        parse_args(&["join", &token, &hub, &name, "--singleton"])
+        let args: Self = parse_args(&["join", &token, &server, &name, "--singleton"])?;
+        Ok(Self {
+            hub_authority: hub.certificate_authority.clone(),
+            ..args
+        })
     }
 }
 
@@ -267,7 +276,7 @@ pub struct Plan {
     pub token: String,
     /// URL of the hub, as given.
     pub hub: String,
-    /// PEM of the hub's authority, if a file was named.
+    /// PEM of the hub's authority, if it is known before the hub is asked.
     pub authority: Option<String>,
     /// PEM of the proxy's authority, if a file was named.
     pub proxy_authority: Option<String>,
@@ -312,7 +321,10 @@ pub fn plan(args: &JoinArgs) -> anyhow::Result<Plan> {
         cluster: args.cluster_name.parse()?,
         token: args.hub_token.clone(),
         hub: check_url(&args.hub_apiserver)?,
-        authority: args.ca_file.as_deref().map(authority).transpose()?,
+        authority: match &args.ca_file {
+            Some(file) => Some(authority(file)?),
+            None => args.hub_authority.clone(),
+        },
         proxy_authority: args.proxy_ca_file.as_deref().map(authority).transpose()?,
         source: source(args, mode.is_hosted())?,
         mode,

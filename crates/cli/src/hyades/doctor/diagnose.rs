@@ -20,15 +20,23 @@ use super::observed::Observed;
 use super::observed::PodFacts;
 use super::observed::Pods;
 use super::observed::Read;
+use crate::target::KnownContext;
+use hyades_api::identity::ClusterName;
 use hyades_api::names::namespaces;
+use hyades_pki::Certificate;
 use reach::Remedies;
 
+// What a command needs and nothing at hand tells. A shell that is given such a command says what is
+// missing, and runs nothing.
+
 /// Stands in a command for the context of the hub, where no context is known to mean it.
-const ITS_CONTEXT: &str = "<its-context>";
+const ITS_CONTEXT: &str = r#""${ITS:?set it to the context of the hub}""#;
 /// Stands in a command for the context of a WEC.
-const WEC_CONTEXT: &str = "<wec-context>";
+const WEC_CONTEXT: &str = r#""${WEC:?set it to the context of the WEC}""#;
 /// Stands in a command for the URL of the hub.
-const HUB_URL: &str = "<hub-url>";
+const HUB_URL: &str = r#""${HUB_URL:?set it to the URL that get token prints on the hub}""#;
+/// Stands in a command for a name that nobody has chosen yet.
+const WEC_NAME: &str = r#""${NAME:?set it to a name for the WEC}""#;
 /// Part of the URL of every space that a host serves.
 const SPACES: &str = "/spaces/";
 
@@ -64,14 +72,11 @@ pub fn diagnose(observed: &Observed) -> Vec<Line> {
             Check::Its,
             context,
             "it is no hub (it serves no managedclusters; 'clusteradm init' makes it one), and no agent was installed in it",
-            observed.join_command(WEC_NAME, context, ITS_CONTEXT, ""),
+            observed.join_command(observed.name_for_wec(), context, ITS_CONTEXT, HUB_URL, ""),
         ));
     }
     lines
 }
-
-/// Stands in a command for a name that nobody has chosen yet.
-const WEC_NAME: &str = "<cluster_name>";
 
 /// What may not be read is told with the right that is missing.
 fn unreadable(
@@ -86,22 +91,26 @@ fn unreadable(
 
 fn own_remedies(observed: &Observed) -> Remedies {
     let context = &observed.context;
-    let is_served = observed.own.url.contains(SPACES);
+    let space = observed.own.url.rsplit_once(SPACES).map(|(_, space)| space);
     let set_cluster = |flag: &str| {
         format!(
             "kubectl config set-cluster \"$(kubectl config view -o jsonpath='{{.contexts[?(@.name==\"{context}\")].context.cluster}}')\" {flag}"
         )
     };
     Remedies {
-        url: match is_served {
-            true => "hyades up --detach".to_owned(),
-            false => set_cluster("--server <url>"),
+        url: match space {
+            Some(_) => "hyades up --detach".to_owned(),
+            None => set_cluster(r#"--server "${URL:?set it to the URL of the API server}""#),
         },
-        trust: set_cluster("--certificate-authority <file> --embed-certs"),
-        server_certificate: server_certificate(is_served),
-        credentials: match observed.own.url.rsplit_once(SPACES) {
-            Some((_, space)) => format!("hyades space kubeconfig {space}"),
-            None => format!("kubectl config set-context {context} --user <user>"),
+        trust: set_cluster(
+            r#"--certificate-authority "${CA_FILE:?set it to the PEM file of the authority}" --embed-certs"#,
+        ),
+        server_certificate: server_certificate(space.is_some()),
+        credentials: match space {
+            Some(space) => format!("hyades space kubeconfig {space}"),
+            None => format!(
+                r#"kubectl config set-context {context} --user "${{ENTRY:?set it to one of kubectl config get-users}}""#
+            ),
         },
     }
 }
@@ -116,36 +125,68 @@ fn server_certificate(is_served: bool) -> String {
 }
 
 impl Observed {
-    /// The context that means this server; `otherwise` if none does.
-    fn context_of<'a>(&'a self, server: &str, otherwise: &'a str) -> &'a str {
+    /// The context that means a server, if one does: by its URL, or by another URL of the same
+    /// server, which has the same authority and path.
+    fn context_of(&self, server: &str, authority: Option<&str>) -> Option<&KnownContext> {
         let same = |url: &str| url.trim_end_matches('/') == server.trim_end_matches('/');
-        if same(&self.own.url) {
-            return &self.context;
+        let of_url = |known: &&KnownContext| same(&known.server);
+        let own = self
+            .contexts
+            .iter()
+            .find(|known| known.name == self.context);
+        let by_url = own.filter(of_url);
+        if let Some(known) = by_url.or_else(|| self.contexts.iter().find(of_url)) {
+            return Some(known);
         }
-        let known = self.contexts.iter().find(|known| same(&known.server));
-        known.map_or(otherwise, |known| &known.name)
+        let authority = authority?;
+        let is_twin = |known: &&KnownContext| {
+            let other = known.authority.as_deref();
+            path(&known.server) == path(server)
+                && other.is_some_and(|other| share_certificate(other, authority))
+        };
+        let mut twins = self.contexts.iter().filter(is_twin);
+        let first = twins.next()?;
+        // An authority of several servers tells nothing.
+        twins
+            .all(|other| other.server == first.server)
+            .then_some(first)
+    }
+
+    /// A name for the WEC of the context: that of the context, if a WEC may be called so.
+    fn name_for_wec(&self) -> &str {
+        match self.context.parse::<ClusterName>() {
+            Ok(_) => &self.context,
+            Err(_) => WEC_NAME,
+        }
     }
 
     /// The context of a WEC: one that is called like it, and is not the hub's.
     fn context_of_wec(&self, name: &str) -> &str {
-        let is_it = |known: &&crate::target::KnownContext| {
-            known.name == name && known.server != self.own.url
-        };
+        let is_it = |known: &&KnownContext| known.name == name && known.server != self.own.url;
         let known = self.contexts.iter().find(is_it);
         known.map_or(WEC_CONTEXT, |known| &known.name)
     }
 
     /// The command that joins a WEC (again), with a fresh token that it does not show.
-    fn join_command(&self, name: &str, wec: &str, its: &str, extra: &str) -> String {
-        let known = self.contexts.iter().find(|known| known.name == its);
-        let url = match its == self.context {
-            true => self.own.url.as_str(),
-            false => known.map_or(HUB_URL, |known| &known.server),
-        };
+    fn join_command(&self, name: &str, wec: &str, its: &str, url: &str, extra: &str) -> String {
         format!(
             "clusteradm --context {wec} join --cluster-name {name} --hub-apiserver {url} --hub-token \"$(clusteradm --context {its} get token | sed -n s/^token=//p)\"{extra}"
         )
     }
+}
+
+/// What follows the host in a URL, and a space is told by.
+fn path(url: &str) -> String {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let path = uri.as_ref().map_or("", http::Uri::path);
+    path.trim_end_matches('/').to_owned()
+}
+
+fn share_certificate(one: &str, other: &str) -> bool {
+    let parsed = |pem| Certificate::parse_pem_bundle(pem).unwrap_or_default();
+    let others = parsed(other);
+    let is_shared = |one: &Certificate| others.iter().any(|other| one.der() == other.der());
+    parsed(one).iter().any(is_shared)
 }
 
 /// The programs of one purpose, and what to do about them.

@@ -108,14 +108,16 @@ pub async fn after<T>(
     if !error.is::<TimedOut>() {
         return result;
     }
-    let contexts = contexts(None).unwrap_or_default();
+    // A host's own contexts need not be in the user's kubeconfig.
+    let mut known: Vec<KnownContext> = targets.iter().map(|(target, _)| target.known()).collect();
+    known.extend(contexts(None).unwrap_or_default());
     for (target, cluster) in targets {
         console.warn(format!(
             "The wait was in vain; this is what 'hyades doctor --context {}' finds:",
             target.name
         ));
         // Rarely needed, and large: it shall not be part of every command's future.
-        match Box::pin(examine(target, contexts.clone(), *cluster)).await {
+        match Box::pin(examine(target, known.clone(), *cluster)).await {
             Ok(lines) => console.warn(line::text(&lines).trim_end()),
             Err(error) => console.warn(format!("{error:#}")),
         }

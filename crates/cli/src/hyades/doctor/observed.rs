@@ -81,7 +81,7 @@ pub struct Observed {
     pub now: Timestamp,
     /// The context that was asked for.
     pub context: String,
-    /// The other contexts at hand, for commands that need one.
+    /// The contexts at hand, for commands that need one.
     pub contexts: Vec<KnownContext>,
     /// The way to the context's own API server.
     pub own: Reach,
@@ -271,6 +271,8 @@ pub enum As {
 pub struct HubFromWec {
     /// The way to it.
     pub reach: Reach,
+    /// PEM of the authority that the agent trusts it by.
+    pub authority: Option<String>,
     /// Who asked.
     pub identity: As,
     /// Whether it serves inventory objects.

@@ -17,6 +17,7 @@ use crate::hyades::doctor::observed::WecOnHub;
 /// The lines about a hub.
 pub fn lines(observed: &Observed, hub: &HubSide) -> Vec<Line> {
     let context = observed.context.as_str();
+    let url = observed.own.url.as_str();
     let init = format!("clusteradm --context {context} init");
     let mut lines = vec![
         Line::passed(Check::Its, context, "it serves managedclusters"),
@@ -53,7 +54,7 @@ pub fn lines(observed: &Observed, hub: &HubSide) -> Vec<Line> {
             context,
             format!(
                 "no cluster has asked to join yet; join one with: {}",
-                observed.join_command(WEC_NAME, WEC_CONTEXT, context, "")
+                observed.join_command(WEC_NAME, WEC_CONTEXT, context, url, "")
             ),
         )),
         Ok(wecs) => lines.extend(wecs.iter().flat_map(|wec| of_wec(observed, wec))),
@@ -154,7 +155,7 @@ fn of_wec(observed: &Observed, wec: &WecOnHub) -> Vec<Line> {
         its: context,
         owner: wec.owner.as_deref(),
         ask: format!("hyades doctor --context {on_wec}"),
-        join: observed.join_command(name, on_wec, context, ""),
+        join: observed.join_command(name, on_wec, context, &observed.own.url, ""),
         now: observed.now,
     };
     let (cluster, requests) = match (&wec.cluster, &wec.requests) {

@@ -178,7 +178,7 @@ fn version(version: &str, of: &str) -> Line {
                 "Kubernetes {version} is older than {}.{}, the first with all APIs that are used",
                 VERSION_MIN.0, VERSION_MIN.1
             ),
-            "kubeadm upgrade apply <version>",
+            "kubeadm upgrade plan",
         ),
         _ => Line::passed(Check::Version, of, version),
     }

@@ -180,7 +180,9 @@ impl Registration<'_> {
         };
         let fix = match (self.owner, requesters.as_slice()) {
             (Some(owner), [one]) if owner != *one => self.accept(" --replace"),
-            (_, [_, _, ..]) => self.accept(" --requesters <common-name>"),
+            (_, [_, _, ..]) => {
+                self.accept(r#" --requesters "${REQUESTER:?set it to one of these common names}""#)
+            }
             _ => self.accept(""),
         };
         Line::failed(Check::Request, of, problem, fix)

@@ -10,6 +10,8 @@ use expect_test::Expect;
 use expect_test::expect;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::operator::Klusterlet;
+use hyades_pki::Authority;
+use hyades_pki::Validity;
 use hyades_runtime::Trouble;
 use jiff::SignedDuration;
 use jiff::Timestamp;
@@ -136,6 +138,7 @@ fn contexts() -> Vec<KnownContext> {
     let context = |name: &str, server: &str| KnownContext {
         name: name.to_owned(),
         server: server.to_owned(),
+        authority: None,
     };
     vec![context("its1", ITS_URL), context("cluster1", WEC_URL)]
 }
@@ -164,6 +167,7 @@ fn wec_side() -> WecSide {
         stuck_works: Ok(vec![]),
         hub: Some(HubFromWec {
             reach: reach(ITS_URL),
+            authority: None,
             identity: As::Newcomer,
             is_its: Ok(true),
             cluster: Ok(Some(healthy_cluster())),
@@ -214,7 +218,7 @@ fn clusteradm_106_a_kubernetes_too_old() {
         &observed,
         expect![[r#"
         failed  cluster1  version  Kubernetes v1.14.8 is older than 1.19, the first with all APIs that are used
-                                   fix: kubeadm upgrade apply <version>
+                                   fix: kubeadm upgrade plan
     "#]],
     );
 }
@@ -230,11 +234,50 @@ fn clusteradm_120_a_loopback_url_on_kind() {
         &on_wec(wec.clone()),
         expect![[r#"
         failed  its hub  dns  the agent was given https://127.0.0.1:34567, which inside its pod means the pod itself
-                              fix: clusteradm --context cluster1 join --cluster-name cluster1 --hub-apiserver <hub-url> --hub-token "$(clusteradm --context <its-context> get token | sed -n s/^token=//p)" --force-internal-endpoint-lookup
+                              fix: clusteradm --context cluster1 join --cluster-name cluster1 --hub-apiserver https://127.0.0.1:34567 --hub-token "$(clusteradm --context "${ITS:?set it to the context of the hub}" get token | sed -n s/^token=//p)" --force-internal-endpoint-lookup
     "#]],
     );
     wec.is_served_by_host = true;
     check(&on_wec(wec), expect![""]);
+}
+
+/// The agent knows its hub by an inner URL, and the kubeconfig knows it by another.
+#[test]
+fn the_hubs_context_is_found_by_its_authority() {
+    let pem = |name: &str| {
+        let valid = Validity::starting(now(), 3600);
+        let authority = Authority::new(name, valid).expect("an authority");
+        authority.certificate_pem()
+    };
+    let (own, other) = (pem("own"), pem("other"));
+    let mut wec = wec_side();
+    let hub = hub_of(&mut wec);
+    hub.reach.url = "https://hub-control-plane:6443".to_owned();
+    hub.reach.addresses = Tried::Failed("no such host".to_owned());
+    hub.reach.answer = Tried::Not("there is no connection");
+    hub.authority = Some(format!("{other}{own}"));
+    let mut observed = on_wec(wec);
+    let fix = |observed: &Observed| {
+        let lines = diagnose(observed);
+        let failed: Vec<Line> = lines.into_iter().filter(Line::is_failed).collect();
+        line::text(&failed)
+    };
+    let unknown = fix(&observed);
+    assert!(unknown.contains("--context \"${ITS:?"), "{unknown}");
+    assert!(
+        unknown.contains("--hub-apiserver \"${HUB_URL:?"),
+        "{unknown}"
+    );
+    observed.contexts[0].authority = Some(own);
+    let found = fix(&observed);
+    let parts = [
+        &format!("--hub-apiserver {ITS_URL} "),
+        "--context its1 get token",
+    ];
+    assert!(parts.iter().all(|part| found.contains(*part)), "{found}");
+    // Two servers of one authority: neither is it for sure.
+    observed.contexts[1].authority = observed.contexts[0].authority.clone();
+    assert_eq!(fix(&observed), unknown);
 }
 
 #[test]
@@ -352,7 +395,7 @@ fn requests_fail_by_what_became_of_them() {
         &hub_side(wec),
         expect![[r#"
         failed  cluster1  csr  requests of different agents are pending: system:open-cluster-management:cluster1:a, system:open-cluster-management:cluster1:b
-                               fix: clusteradm --context its1 accept --clusters cluster1 --requesters <common-name>
+                               fix: clusteradm --context its1 accept --clusters cluster1 --requesters "${REQUESTER:?set it to one of these common names}"
     "#]],
     );
 }

@@ -1,8 +1,8 @@
 //! A WEC from its own side: what was installed, what it presents, and the hub it presents it to.
 
+use super::HUB_URL;
 use super::ITS_CONTEXT;
 use super::Programs;
-use super::WEC_NAME;
 use super::known;
 use super::reach;
 use super::reach::Remedies;
@@ -17,6 +17,7 @@ use crate::hyades::doctor::observed::Endpoint;
 use crate::hyades::doctor::observed::HubFromWec;
 use crate::hyades::doctor::observed::Observed;
 use crate::hyades::doctor::observed::OwnFacts;
+use crate::hyades::doctor::observed::Reach;
 use crate::hyades::doctor::observed::TokenFacts;
 use crate::hyades::doctor::observed::Tried;
 use crate::hyades::doctor::observed::WecSide;
@@ -26,6 +27,9 @@ use std::net::IpAddr;
 /// Lines of the hub's reach speak of it under this name.
 const HUB: &str = "its hub";
 
+/// Lets the agent use the URL that the hub names itself.
+const INNER_URL: &str = " --force-internal-endpoint-lookup";
+
 /// What the commands about a WEC need.
 struct Wec<'a> {
     observed: &'a Observed,
@@ -34,6 +38,10 @@ struct Wec<'a> {
     name: String,
     /// The context of its hub.
     its: String,
+    /// URL of its hub, for a command that joins it again.
+    url: String,
+    /// What such a command needs besides, if that URL is not for the agent's pods.
+    lookup: &'static str,
 }
 
 /// The lines about a WEC.
@@ -47,7 +55,7 @@ pub fn lines(observed: &Observed, side: &WecSide) -> Vec<Line> {
             context,
             pods: &side.operator,
             absent: "the agent's operator is not installed",
-            install: wec.join(""),
+            install: wec.join(),
             warning: None,
         }
         .line(),
@@ -76,15 +84,30 @@ impl<'a> Wec<'a> {
             _ => None,
         };
         let name = own(side).map(|own| own.cluster.clone()).or(of_klusterlet);
-        let server = side.hub.as_ref().map(|hub| hub.reach.url.as_str());
-        let its = server.map_or(ITS_CONTEXT, |url| observed.context_of(url, ITS_CONTEXT));
+        let hub = side.hub.as_ref();
+        let its = hub.and_then(|hub| {
+            let authority = hub.authority.as_deref();
+            observed.context_of(&hub.reach.url, authority)
+        });
+        // The agent keeps its URL unless that is what is wrong.
+        let url = match (hub.filter(|hub| is_api(&hub.reach)), its) {
+            (Some(hub), _) => hub.reach.url.as_str(),
+            (None, Some(known)) => &known.server,
+            (None, None) => HUB_URL,
+        };
+        let lookup = match is_loopback(url) && !side.is_served_by_host {
+            true => INNER_URL,
+            false => "",
+        };
         Self {
             observed,
             side,
             name: name
                 .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| WEC_NAME.to_owned()),
-            its: its.to_owned(),
+                .unwrap_or_else(|| observed.name_for_wec().to_owned()),
+            its: its.map_or(ITS_CONTEXT, |known| &known.name).to_owned(),
+            url: url.to_owned(),
+            lookup,
         }
     }
 
@@ -92,9 +115,14 @@ impl<'a> Wec<'a> {
         &self.observed.context
     }
 
-    fn join(&self, extra: &str) -> String {
-        self.observed
-            .join_command(&self.name, self.context(), &self.its, extra)
+    fn join(&self) -> String {
+        self.observed.join_command(
+            &self.name,
+            self.context(),
+            &self.its,
+            &self.url,
+            self.lookup,
+        )
     }
 
     fn klusterlet(&self) -> Line {
@@ -104,7 +132,7 @@ impl<'a> Wec<'a> {
                 check,
                 of,
                 "no matches for kind Klusterlet: its definition is missing, so the join did not get far",
-                self.join(""),
+                self.join(),
             );
         }
         match known(&self.side.klusterlet, check, of, self.observed) {
@@ -113,7 +141,7 @@ impl<'a> Wec<'a> {
                 check,
                 of,
                 "there is no Klusterlet: the join did not get that far, or 'unjoin' took it away",
-                self.join(""),
+                self.join(),
             ),
             Ok(Some(found)) if found.metadata.deletion_timestamp.is_some() => Line::failed(
                 check,
@@ -154,7 +182,7 @@ impl<'a> Wec<'a> {
         let has_own = own(self.side).is_some_and(|own| own.not_after > self.observed.now);
         let endpoint = match present {
             Some(Ok(endpoint)) => endpoint,
-            Some(Err(reason)) => return Line::failed(check, of, reason, self.join("")),
+            Some(Err(reason)) => return Line::failed(check, of, reason, self.join()),
             None if has_own => {
                 return Line::skipped(check, of, "no longer needed: the agent has a certificate");
             }
@@ -163,7 +191,7 @@ impl<'a> Wec<'a> {
                     check,
                     of,
                     "the Secret bootstrap-hub-kubeconfig is missing",
-                    self.join(""),
+                    self.join(),
                 );
             }
         };
@@ -174,7 +202,7 @@ impl<'a> Wec<'a> {
                 of,
                 format!("no longer needed: the agent has a certificate; {problem}"),
             ),
-            Err(problem) => Line::failed(check, of, problem, self.join("")),
+            Err(problem) => Line::failed(check, of, problem, self.join()),
         }
     }
 
@@ -232,7 +260,7 @@ impl<'a> Wec<'a> {
         };
         let own = match present {
             None => return Line::skipped(check, of, "the agent has not got one yet"),
-            Some(Err(reason)) => return Line::failed(check, of, reason, self.join("")),
+            Some(Err(reason)) => return Line::failed(check, of, reason, self.join()),
             Some(Ok(own)) => own,
         };
         let now = self.observed.now;
@@ -242,7 +270,7 @@ impl<'a> Wec<'a> {
                 own.common_name,
                 words::relative(own.not_after, now)
             );
-            return Line::failed(check, of, problem, self.join(""));
+            return Line::failed(check, of, problem, self.join());
         }
         if own.not_before > now {
             return Line::failed(
@@ -331,10 +359,10 @@ impl<'a> Wec<'a> {
 
     fn remedies(&self, url: &str) -> Remedies {
         Remedies {
-            url: self.join(""),
-            trust: self.join(""),
+            url: self.join(),
+            trust: self.join(),
             server_certificate: super::server_certificate(url.contains(super::SPACES)),
-            credentials: self.join(""),
+            credentials: self.join(),
         }
     }
 
@@ -354,7 +382,7 @@ impl<'a> Wec<'a> {
                     "the agent was given {}, which inside its pod means the pod itself",
                     hub.reach.url
                 ),
-                self.join(" --force-internal-endpoint-lookup"),
+                self.join(),
             )
         })
     }
@@ -381,7 +409,7 @@ impl<'a> Wec<'a> {
             its: &self.its,
             owner: None,
             ask: super::restart_agent(self.context()),
-            join: self.join(""),
+            join: self.join(),
             now: self.observed.now,
         };
         let of = self.name.as_str();
@@ -424,6 +452,26 @@ impl<'a> Wec<'a> {
         });
         lines
     }
+}
+
+/// Whether an API server answers there, be it with a refusal.
+fn is_api(reach: &Reach) -> bool {
+    let answer = reach.answer.done();
+    answer.is_some_and(|answer| {
+        let version = answer.version.as_ref();
+        matches!(
+            version,
+            Ok(_) | Err(Trouble::Unauthorized(_) | Trouble::Forbidden(_))
+        )
+    })
+}
+
+/// Whether a URL means the machine that it is used on.
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The agent's own credentials, if there are any that can be read.

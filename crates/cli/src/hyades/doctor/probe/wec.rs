@@ -291,6 +291,7 @@ async fn look(kubeconfig: &str, endpoint: HubEndpoint, identity: As, name: &str)
     let not_asked = || Trouble::Other("the hub did not answer before".to_owned());
     let mut seen = HubFromWec {
         reach,
+        authority,
         identity,
         is_its: Err(not_asked()),
         cluster: Err(not_asked()),
