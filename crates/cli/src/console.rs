@@ -2,6 +2,7 @@
 
 use crate::progress::board;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -52,5 +53,26 @@ pub fn print(text: &str) {
     });
     if written.is_err() {
         OUTPUT_CLOSED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A path as a shell reads it.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_only_when_a_shell_needs_it() {
+        assert_eq!(quoted(Path::new("/a/b-1.2")), "/a/b-1.2");
+        assert_eq!(quoted(Path::new("/it's me")), "'/it'\\''s me'");
     }
 }

@@ -1,5 +1,6 @@
 //! Where a host keeps everything: `--data-dir`, else `hyades` in the XDG data home.
 
+use crate::console::quoted;
 use anyhow::Context;
 use std::env::VarError;
 use std::path::Path;
@@ -14,6 +15,11 @@ pub struct DataDirArgs {
 }
 
 impl DataDirArgs {
+    /// The flag as it was given, with a space before it; nothing if it was not.
+    pub fn flag(&self) -> String {
+        self.data_dir.as_deref().map(flag).unwrap_or_default()
+    }
+
     /// The folder, as an absolute path.
     ///
     /// # Errors
@@ -41,6 +47,11 @@ fn default(variable: impl Fn(&str) -> Result<String, VarError>) -> anyhow::Resul
         "choose a data folder: neither XDG_DATA_HOME nor HOME is set; name one with --data-dir",
     )?;
     Ok(data_home.join("hyades"))
+}
+
+/// The flag that names a data folder to a command, with a space before it.
+pub fn flag(folder: &Path) -> String {
+    format!(" --data-dir {}", quoted(folder))
 }
 
 /// The kubeconfig in a data folder.

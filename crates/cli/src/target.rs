@@ -11,10 +11,14 @@ use kube::Config;
 use kube::config::Cluster;
 use kube::config::KubeConfigOptions;
 use kube::config::Kubeconfig;
+use kube::config::KubeconfigError;
 use std::path::Path;
 
 /// Name in the `User-Agent` of every request.
 const CLIENT_NAME: &str = "clusteradm";
+
+/// What API servers say of a path at which they serve nothing, rather than of a missing object.
+const NO_SUCH_PATH: &str = "the server could not find the requested resource";
 
 /// A context of a kubeconfig, and the server it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,8 +117,14 @@ impl Target {
     /// Explains an error of a request to this cluster: what was tried, where, and why it failed.
     pub fn explain(&self, tried: &str, error: &kube::Error) -> anyhow::Error {
         let trouble = Trouble::of(error);
+        let advice = match &trouble {
+            Trouble::NotFound(said) if said.contains(NO_SUCH_PATH) => {
+                "; check the path of the server's URL in the kubeconfig"
+            }
+            _ => "",
+        };
         anyhow!(
-            "{tried} (context {:?}, {}): {trouble}",
+            "{tried} (context {:?}, {}): {trouble}{advice}",
             self.name,
             self.server
         )
@@ -152,6 +162,14 @@ fn read(file: Option<&Path>) -> anyhow::Result<(Kubeconfig, String)> {
         None => Kubeconfig::read(),
     };
     let kubeconfig = read.map_err(|error| {
+        if let KubeconfigError::ReadConfig(cause, path) = &error
+            && cause.kind() == std::io::ErrorKind::NotFound
+        {
+            return anyhow!(
+                "there is no kubeconfig {}; name another with --kubeconfig or KUBECONFIG, or make one with 'hyades up'",
+                path.display()
+            );
+        }
         // The parser draws the offending lines below its message; they may hold secrets.
         let reason = chain(&error);
         anyhow!("read the kubeconfig {origin}: {reason}; correct it, or choose another with --kubeconfig or KUBECONFIG")

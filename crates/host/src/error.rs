@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub enum HostError {
     /// Another host serves from the data folder.
     #[error(
-        "data folder already in use by a running host (pid {pid}): {}; stop it with `hyades down` or choose another with --data-dir",
+        "data folder already in use by a running host (pid {pid}): {0}; stop it with `hyades down --data-dir {0}` or choose another with --data-dir",
         folder.display()
     )]
     FolderInUse {

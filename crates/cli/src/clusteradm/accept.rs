@@ -105,9 +105,13 @@ pub async fn run(session: &Session, args: &AcceptArgs) -> anyhow::Result<()> {
     for cluster in &clusters {
         if args.wait {
             let waited = wait_and_accept(session, args, cluster).await;
-            failures
-                .0
-                .extend(waited.err().map(|error| format!("{error:#}")));
+            let advice = |error| {
+                format!(
+                    "{error:#}; run '{} join' on the cluster, and 'hyades doctor' where it has not asked since",
+                    session.header
+                )
+            };
+            failures.0.extend(waited.err().map(advice));
             continue;
         }
         match accept(session, args, cluster).await {

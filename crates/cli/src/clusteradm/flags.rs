@@ -88,6 +88,12 @@ pub fn message(error: &clap::Error, path: &str) -> String {
                 false => format!("unexpected argument {flag:?} for {path:?}"),
             })
         }
+        ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(names)) => {
+                Some(format!("missing {} for {path:?}", names.join(" ")))
+            }
+            _ => None,
+        },
         _ => None,
     };
     let allowed = match error.get(ContextKind::ValidValue) {

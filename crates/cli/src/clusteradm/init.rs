@@ -23,6 +23,7 @@ use hyades_api::features::FeatureGates;
 use hyades_api::names;
 use hyades_api::names::apps;
 use hyades_api::names::namespaces;
+use hyades_api::operator::ResourceRequirement;
 use hyades_inventory::install;
 use hyades_inventory::install::Bootstrap;
 use hyades_inventory::install::InstallOptions;
@@ -187,7 +188,8 @@ pub struct Plan {
     token_kind: TokenKind,
     feature_gates: FeatureGates,
     auto_approve_users: Vec<String>,
-    choices: Choices,
+    resources: ResourceRequirement,
+    image_pull_credential: Option<String>,
     wait: bool,
     force: bool,
     output_file: Option<PathBuf>,
@@ -210,7 +212,8 @@ pub fn plan(args: &InitArgs) -> anyhow::Result<Plan> {
         token_kind: TokenKind::of_flag(args.use_bootstrap_token),
         feature_gates: gates::parse(&install::FEATURE_FAMILIES, &args.feature_gates)?,
         auto_approve_users: args.auto_approved_csr_identities.clone(),
-        choices: args.choices.clone(),
+        resources: args.choices.resources()?,
+        image_pull_credential: args.choices.pull_credential()?,
         wait: args.wait,
         force: args.force,
         output_file: args.output_file.clone(),
@@ -319,8 +322,8 @@ pub async fn execute(session: &Session, plan: &Plan) -> anyhow::Result<()> {
         bootstrap: bootstrap(session, plan.token_kind).await?,
         feature_gates: plan.feature_gates.clone(),
         auto_approve_users: plan.auto_approve_users.clone(),
-        resources: plan.choices.resources()?,
-        image_pull_credential: plan.choices.pull_credential()?,
+        resources: plan.resources.clone(),
+        image_pull_credential: plan.image_pull_credential.clone(),
     };
     let objects = install::objects(&options);
     apply::objects(session, &objects, plan.output_file.as_deref()).await?;

@@ -2,12 +2,15 @@
 //!
 //! In a dry run the server is asked to check each write and to keep none.
 
+use super::kinds::ADDON;
 use super::kinds::DEFINITION;
 use super::kinds::Kind;
+use super::kinds::MANIFEST_WORK;
 use super::session::Session;
 use crate::wait;
 use crate::wait::Look;
 use anyhow::Context;
+use anyhow::anyhow;
 use anyhow::bail;
 use hyades_runtime::Trouble;
 use hyades_runtime::kube::Api;
@@ -106,17 +109,21 @@ impl Objects<'_> {
         value
     }
 
-    /// The object of this name, if there is one.
+    /// The object of this name, if there is one. Of a kind that the server does not know there is
+    /// none.
     ///
     /// # Errors
     ///
     /// The server cannot be asked, or refuses.
     pub async fn get(&self, name: &str) -> anyhow::Result<Option<Value>> {
-        let found = self.api.get_opt(name).await.map_err(|error| {
-            let tried = format!("read the {}", self.call(name));
-            self.session.target.explain(&tried, &error)
-        })?;
-        Ok(found.map(|found| self.complete(found)))
+        match self.api.get_opt(name).await {
+            Ok(found) => Ok(found.map(|found| self.complete(found))),
+            Err(error) if Trouble::of(&error).is_not_found() => Ok(None),
+            Err(error) => {
+                let tried = format!("read the {}", self.call(name));
+                Err(self.session.target.explain(&tried, &error))
+            }
+        }
     }
 
     /// The object of this name.
@@ -179,7 +186,25 @@ impl Objects<'_> {
                 Ok(true)
             }
             Err(error) if matches!(Trouble::of(&error), Trouble::AlreadyExists(_)) => Ok(false),
-            Err(error) => Err(self.session.target.explain(&tried, &error)),
+            Err(error) => {
+                let explained = self.session.target.explain(&tried, &error);
+                Err(match (Trouble::of(&error), self.namespace) {
+                    (Trouble::NotFound(_), Some(namespace)) => self.without(namespace, explained),
+                    _ => explained,
+                })
+            }
+        }
+    }
+
+    /// Adds what to do about a namespace that is missing.
+    fn without(&self, namespace: &str, explained: anyhow::Error) -> anyhow::Error {
+        match self.kind {
+            MANIFEST_WORK | ADDON => anyhow!(
+                "{explained}; no cluster {namespace} was accepted: list those there are with 'get clusters'"
+            ),
+            _ => anyhow!(
+                "{explained}; make the namespace first with 'kubectl create namespace {namespace}'"
+            ),
         }
     }
 

@@ -110,6 +110,16 @@ async fn serves(target: &Target, version: &str, resource: &str) -> anyhow::Resul
     Ok(found.is_some_and(|list| list.resources.iter().any(|served| served.name == resource)))
 }
 
+/// Checks that an API answers, before anything is said about what it lacks.
+async fn is_cluster(target: &Target) -> anyhow::Result<()> {
+    match target.client.apiserver_version().await {
+        Ok(_) => Ok(()),
+        // It has an API to protect.
+        Err(error) if matches!(Trouble::of(&error), Trouble::Forbidden(_)) => Ok(()),
+        Err(error) => Err(target.explain("ask for the version", &error)),
+    }
+}
+
 /// Checks that the cluster is a hub.
 ///
 /// # Errors
@@ -119,6 +129,7 @@ pub async fn is_hub(target: &Target) -> anyhow::Result<()> {
     if serves(target, "v1", &hyades_inventory::install::hub_resource()).await? {
         return Ok(());
     }
+    is_cluster(target).await?;
     bail!(
         "hub oriented command should not running against non-hub cluster: context {:?} at {} serves no managedclusters; choose the hub's context with --context, or make it a hub with 'clusteradm init'",
         target.name,
@@ -135,6 +146,7 @@ pub async fn is_initialised(session: &Session, headline: &str) -> anyhow::Result
     if objects::is_defined(session, CLUSTER_MANAGER).await? {
         return Ok(());
     }
+    is_cluster(&session.target).await?;
     bail!(
         "{headline}\ncontext {:?} at {} has no {}; choose the hub's context with --context",
         session.target.name,
@@ -152,6 +164,7 @@ pub async fn is_managed(target: &Target) -> anyhow::Result<()> {
     if serves(target, "v1alpha1", "clusterclaims").await? {
         return Ok(());
     }
+    is_cluster(target).await?;
     bail!(
         "managed cluster oriented command should not running against non-managed cluster\ncontext {:?} at {} serves no clusterclaims; choose the managed cluster's context with --context, or join it to a hub with 'clusteradm join'",
         target.name,

@@ -46,16 +46,19 @@ pub fn run(args: &HostArgs) -> anyhow::Result<()> {
         .spawn()
         .context("start the host in the background")?;
     let log = crate::data_dir::log(&folder);
-    follow(&mut child).with_context(|| format!("the host did not start; see {}", log.display()))
+    follow(&mut child, &args.data_dir.flag())
+        .with_context(|| format!("the host did not start; see {}", log.display()))
 }
 
-/// Shows the lines of the child until it is ready.
-fn follow(child: &mut Child) -> anyhow::Result<()> {
+/// Shows the lines of the child until it is ready. `folder` is the flag that names its data folder.
+fn follow(child: &mut Child, folder: &str) -> anyhow::Result<()> {
     let output = child.stdout.take().context("read the host's progress")?;
     for line in BufReader::new(output).lines() {
         let line = line.context("read the host's progress")?;
         if line == READY {
-            print("The host runs in the background; stop it with 'hyades down'.\n");
+            print(&format!(
+                "The host runs in the background; stop it with 'hyades down{folder}'.\n"
+            ));
             return Ok(());
         }
         match line.strip_prefix(FAILED) {

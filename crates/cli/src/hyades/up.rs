@@ -15,6 +15,7 @@ use super::registration::Hub;
 use super::serving;
 use super::serving::HostArgs;
 use super::serving::told;
+use crate::console::quoted;
 use crate::data_dir;
 use crate::progress::Progress;
 use crate::progress::table;
@@ -249,25 +250,9 @@ fn summary(host: &Host, folder: &Path, kubeconfig: Option<&Path>, names: &[Strin
     )
 }
 
-/// A path as a shell reads it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    match text.chars().all(plain) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_quoted_only_when_a_shell_needs_it() {
-        assert_eq!(quoted(Path::new("/a/b-1.2")), "/a/b-1.2");
-        assert_eq!(quoted(Path::new("/it's me")), "'/it'\\''s me'");
-    }
 
     #[test]
     fn the_spaces_are_its_wds_and_the_wecs() {

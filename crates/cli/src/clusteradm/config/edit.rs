@@ -127,7 +127,9 @@ fn deleted(
     after: usize,
 ) -> anyhow::Result<String> {
     match before == after {
-        true => bail!("cannot delete {what} {name}, not in {origin}"),
+        true => bail!(
+            "cannot delete {what} {name}, not in {origin}; see 'config get-{what}s' for those there are"
+        ),
         false => Ok(format!("deleted {what} {name} from {origin}\n")),
     }
 }

@@ -53,11 +53,12 @@ pub async fn run(session: &Session, args: &SampleappArgs) -> anyhow::Result<()> 
             false => format!("sample application {name} in cluster {cluster} already exists"),
         });
     }
-    session.console.line(format!(
-        "See how it fares with '{} get works {name} --clusters {}', and delete it with '{} delete work {name}'.",
-        session.header,
+    let (header, clusters) = (
+        &session.header,
         clusters.into_iter().collect::<Vec<_>>().join(","),
-        session.header
+    );
+    session.console.line(format!(
+        "See how it fares with '{header} get works {name} --clusters {clusters}', and delete it with '{header} delete work {name} --clusters {clusters}'."
     ));
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::clusteradm::printer::FormatFlag;
 use crate::clusteradm::printer::Listing;
 use crate::clusteradm::printer::Node;
 use crate::clusteradm::session::Session;
+use anyhow::bail;
 use hyades_api::names::labels::ADDON_NAME;
 use serde_json::Value;
 
@@ -45,6 +46,14 @@ pub async fn run(session: &Session, args: &AddonArgs) -> anyhow::Result<()> {
         |name: &str| args.names.is_empty() || args.names.iter().any(|wanted| wanted == name);
     let mut offered = objects::all(session, OFFERED_ADDON).list(None).await?;
     offered.retain(|addon| is_named(name_of(addon)));
+    for name in &args.names {
+        if !offered.iter().any(|addon| name_of(addon) == name) {
+            bail!(
+                "{}\nlist the add-ons there are with 'get addon'",
+                OFFERED_ADDON.not_found(name)
+            );
+        }
+    }
     let is_wanted = |object: &Value| clusters.is_empty() || clusters.contains(namespace_of(object));
     let mut enabled = objects::all(session, ADDON).list(None).await?;
     enabled.retain(is_wanted);

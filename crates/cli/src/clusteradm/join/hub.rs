@@ -107,6 +107,9 @@ impl Hub {
             | Trouble::NotAnApiServer(_) => {
                 "; compare --hub-apiserver with what 'clusteradm get token' prints"
             }
+            _ if self.url.starts_with("http://") => {
+                "; begin --hub-apiserver with https://, which API servers speak"
+            }
             _ => "",
         };
         anyhow!(

@@ -20,6 +20,7 @@ use super::observed::Observed;
 use super::observed::PodFacts;
 use super::observed::Pods;
 use super::observed::Read;
+use crate::data_dir;
 use crate::target::KnownContext;
 use hyades_api::identity::ClusterName;
 use hyades_api::names::namespaces;
@@ -99,13 +100,13 @@ fn own_remedies(observed: &Observed) -> Remedies {
     };
     Remedies {
         url: match space {
-            Some(_) => "hyades up --detach".to_owned(),
+            Some(_) => serve(observed, &observed.own.url),
             None => set_cluster(r#"--server "${URL:?set it to the URL of the API server}""#),
         },
         trust: set_cluster(
             r#"--certificate-authority "${CA_FILE:?set it to the PEM file of the authority}" --embed-certs"#,
         ),
-        server_certificate: server_certificate(space.is_some()),
+        server_certificate: server_certificate(observed, &observed.own.url),
         credentials: match space {
             Some(space) => format!("hyades space kubeconfig {space}"),
             None => format!(
@@ -116,12 +117,28 @@ fn own_remedies(observed: &Observed) -> Remedies {
 }
 
 /// What renews the certificate of an API server, on its machine.
-fn server_certificate(is_served: bool) -> String {
-    let command = match is_served {
-        true => "hyades down && hyades up --detach",
-        false => "kubeadm certs renew apiserver",
-    };
-    command.to_owned()
+fn server_certificate(observed: &Observed, url: &str) -> String {
+    match url.contains(SPACES) {
+        true => {
+            let folder = observed.data_dir.as_deref().map(data_dir::flag);
+            let folder = folder.unwrap_or_default();
+            format!("hyades down{folder} && {}", serve(observed, url))
+        }
+        false => "kubeadm certs renew apiserver".to_owned(),
+    }
+}
+
+/// What serves again what a host served at a URL.
+fn serve(observed: &Observed, url: &str) -> String {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let port = uri.as_ref().and_then(http::Uri::port_u16);
+    let port = port.map(|port| format!(" --port {port}"));
+    let folder = observed.data_dir.as_deref().map(data_dir::flag);
+    format!(
+        "hyades serve --detach{}{}",
+        port.unwrap_or_default(),
+        folder.unwrap_or_default()
+    )
 }
 
 impl Observed {

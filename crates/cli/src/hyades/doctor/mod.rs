@@ -23,6 +23,7 @@ use crate::wait::TimedOut;
 use anyhow::bail;
 use diagnose::diagnose;
 use line::Line;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ pub async fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     let file = args.kubeconfig.as_deref();
     let target = Target::load(file, args.context.as_deref()).await?;
     let known = contexts(file)?;
-    let lines = examine(&target, known, args.cluster.as_deref()).await?;
+    let lines = examine(&target, file, known, args.cluster.as_deref()).await?;
     match args.output {
         Output::Text => crate::console::print(&line::text(&lines)),
         Output::Json => {
@@ -81,11 +82,12 @@ pub async fn run(args: &DoctorArgs) -> anyhow::Result<()> {
 
 async fn examine(
     target: &Target,
+    kubeconfig: Option<&Path>,
     contexts: Vec<KnownContext>,
     cluster: Option<&str>,
 ) -> anyhow::Result<Vec<Line>> {
     let step = Step::begin(format!("examining {}", target.name));
-    let looking = probe::observe(target, contexts, cluster);
+    let looking = probe::observe(target, kubeconfig, contexts, cluster);
     match tokio::time::timeout(TIMEOUT, step.during(looking)).await {
         Ok(observed) => Ok(diagnose(&observed)),
         Err(_) => bail!(
@@ -117,7 +119,7 @@ pub async fn after<T>(
             target.name
         ));
         // Rarely needed, and large: it shall not be part of every command's future.
-        match Box::pin(examine(target, known.clone(), *cluster)).await {
+        match Box::pin(examine(target, None, known.clone(), *cluster)).await {
             Ok(lines) => console.warn(line::text(&lines).trim_end()),
             Err(error) => console.warn(format!("{error:#}")),
         }

@@ -8,6 +8,7 @@ use hyades_api::operator::Klusterlet;
 use hyades_runtime::Trouble;
 use jiff::Timestamp;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a read of the API gave.
@@ -83,6 +84,8 @@ pub struct Observed {
     pub context: String,
     /// The contexts at hand, for commands that need one.
     pub contexts: Vec<KnownContext>,
+    /// The data folder of this machine's host, if the kubeconfig is that host's own.
+    pub data_dir: Option<PathBuf>,
     /// The way to the context's own API server.
     pub own: Reach,
     /// What the hub side of the context holds, if it is a hub.

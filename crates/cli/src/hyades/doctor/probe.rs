@@ -16,6 +16,7 @@ mod wec;
 use super::observed::Observed;
 use super::observed::Read;
 use crate::clusteradm::preflight;
+use crate::data_dir;
 use crate::progress::board::Step;
 use crate::target::KnownContext;
 use crate::target::Target;
@@ -27,15 +28,19 @@ use hyades_runtime::kube::Client;
 use hyades_runtime::kube::Resource;
 use jiff::Timestamp;
 use reach::Way;
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Longest one question to an API server. A server that is well answers in milliseconds; one that
 /// takes this long is what the doctor was called for.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Looks at the cluster behind `target`. `cluster` limits a hub to one WEC.
+/// Looks at the cluster behind `target`, of this kubeconfig or else the usual one. `cluster` limits
+/// a hub to one WEC.
 pub async fn observe(
     target: &Target,
+    kubeconfig: Option<&Path>,
     contexts: Vec<KnownContext>,
     cluster: Option<&str>,
 ) -> Observed {
@@ -61,10 +66,23 @@ pub async fn observe(
         now: Timestamp::now(),
         context: target.name.clone(),
         contexts,
+        data_dir: data_dir(kubeconfig),
         own,
         hub,
         wec,
     }
+}
+
+/// The data folder that a kubeconfig lies in, if it is a host's own.
+fn data_dir(kubeconfig: Option<&Path>) -> Option<PathBuf> {
+    let file = match kubeconfig {
+        Some(file) => file.to_owned(),
+        None => PathBuf::from(std::env::var_os("KUBECONFIG")?),
+    };
+    let file = std::path::absolute(file).ok()?;
+    let folder = file.parent()?;
+    let is_own = file == data_dir::kubeconfig(folder) && data_dir::log(folder).is_file();
+    is_own.then(|| folder.to_owned())
 }
 
 /// Whether a server is a hub.

@@ -361,7 +361,7 @@ impl<'a> Wec<'a> {
         Remedies {
             url: self.join(),
             trust: self.join(),
-            server_certificate: super::server_certificate(url.contains(super::SPACES)),
+            server_certificate: super::server_certificate(self.observed, url),
             credentials: self.join(),
         }
     }
