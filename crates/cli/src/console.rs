@@ -9,6 +9,15 @@ use std::sync::atomic::Ordering;
 /// Set when the reader of standard output is gone; nothing more is written to it then.
 static OUTPUT_CLOSED: AtomicBool = AtomicBool::new(false);
 
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Console {

@@ -9,6 +9,7 @@ use hyades_runtime::kube;
 use kube::Client;
 use kube::Config;
 use kube::config::Cluster;
+use kube::config::Context;
 use kube::config::KubeConfigOptions;
 use kube::config::Kubeconfig;
 use kube::config::KubeconfigError;
@@ -30,6 +31,8 @@ pub struct KnownContext {
     /// PEM of the authority the server is trusted by; none for that of the system, or one that
     /// cannot be read.
     pub authority: Option<String>,
+    /// Whether its credentials are at hand: no program is run for them, which might ask somebody.
+    pub has_credentials: bool,
 }
 
 /// A cluster to act on.
@@ -111,6 +114,7 @@ impl Target {
             name: self.name.clone(),
             server: self.server.clone(),
             authority: self.certificate_authority.clone(),
+            has_credentials: true,
         }
     }
 
@@ -144,6 +148,7 @@ pub fn contexts(file: Option<&Path>) -> anyhow::Result<Vec<KnownContext>> {
             name: named.name.clone(),
             server: cluster.server.clone()?,
             authority: authority_of(cluster).unwrap_or_default(),
+            has_credentials: has_credentials(&kubeconfig, named.context.as_ref()?),
         })
     });
     Ok(known.collect())
@@ -252,6 +257,16 @@ fn cluster_of<'a>(kubeconfig: &'a Kubeconfig, context: &str) -> anyhow::Result<&
             context.cluster
         )
     })
+}
+
+fn has_credentials(kubeconfig: &Kubeconfig, context: &Context) -> bool {
+    let user = context.user.as_deref().unwrap_or_default();
+    let named = kubeconfig
+        .auth_infos
+        .iter()
+        .find(|named| named.name == user);
+    let info = named.and_then(|named| named.auth_info.as_ref());
+    info.is_some_and(|info| info.exec.is_none() && info.auth_provider.is_none())
 }
 
 fn authority_of(cluster: &Cluster) -> anyhow::Result<Option<String>> {

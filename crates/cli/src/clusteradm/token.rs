@@ -3,6 +3,7 @@
 use super::apply;
 use super::preflight;
 use super::session::Session;
+use crate::console::Output;
 use anyhow::Context;
 use hyades_api::names;
 use hyades_api::names::apps;
@@ -22,15 +23,6 @@ use std::path::PathBuf;
 const TOKEN_SECONDS: i64 = 3600;
 /// Start of the names of bootstrap tokens' Secrets.
 const TOKEN_SECRET_PREFIX: &str = "bootstrap-token-";
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
 
 /// Which kind of token agents bootstrap with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! `hyades bench`: measures this binary on this machine.
 
+use crate::console::Output;
 use crate::console::print;
 use anyhow::Context;
 use hyades_fleet::bench;
@@ -64,14 +65,6 @@ struct RegisterArgs {
     /// How the numbers are printed
     #[arg(short, long, default_value = "text")]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// A table, for people
-    Text,
-    /// For programs
-    Json,
 }
 
 fn count() -> clap::builder::RangedI64ValueParser<u32> {

@@ -364,7 +364,10 @@ mod tests {
         let said = delete_context(&mut kubeconfig, "b", "FILE").expect("there");
         assert_eq!(said, "deleted context b from FILE\n");
         let error = delete_context(&mut kubeconfig, "b", "FILE").expect_err("gone");
-        assert_eq!(error.to_string(), "cannot delete context b, not in FILE");
+        assert_eq!(
+            error.to_string(),
+            "cannot delete context b, not in FILE; see 'config get-contexts' for those there are"
+        );
         assert!(delete_cluster(&mut kubeconfig, "c", "FILE").is_err());
         assert!(delete_user(&mut kubeconfig, "u", "FILE").is_err());
     }

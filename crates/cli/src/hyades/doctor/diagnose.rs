@@ -69,11 +69,15 @@ pub fn diagnose(observed: &Observed) -> Vec<Line> {
         Err(trouble) => lines.push(unreadable(Check::Klusterlet, context, trouble, observed)),
     }
     if matches!((&observed.hub, &observed.wec), (Ok(None), Ok(None))) {
+        let (its, url) = match &observed.only_hub {
+            Some(hub) => (hub.name.as_str(), hub.server.as_str()),
+            None => (ITS_CONTEXT, HUB_URL),
+        };
         lines.push(Line::failed(
             Check::Its,
             context,
             "it is no hub (it serves no managedclusters; 'clusteradm init' makes it one), and no agent was installed in it",
-            observed.join_command(observed.name_for_wec(), context, ITS_CONTEXT, HUB_URL, ""),
+            observed.join_command(observed.name_for_wec(), context, its, url, ""),
         ));
     }
     lines
@@ -98,10 +102,15 @@ fn own_remedies(observed: &Observed) -> Remedies {
             "kubectl config set-cluster \"$(kubectl config view -o jsonpath='{{.contexts[?(@.name==\"{context}\")].context.cluster}}')\" {flag}"
         )
     };
+    let set_url = set_cluster(r#"--server "${URL:?set it to the URL of the API server}""#);
     Remedies {
         url: match space {
             Some(_) => serve(observed, &observed.own.url),
-            None => set_cluster(r#"--server "${URL:?set it to the URL of the API server}""#),
+            None => set_url.clone(),
+        },
+        path: match space {
+            Some(_) => format!("hyades space list{}", folder_flag(observed)),
+            None => set_url.clone(),
         },
         trust: set_cluster(
             r#"--certificate-authority "${CA_FILE:?set it to the PEM file of the authority}" --embed-certs"#,
@@ -119,11 +128,11 @@ fn own_remedies(observed: &Observed) -> Remedies {
 /// What renews the certificate of an API server, on its machine.
 fn server_certificate(observed: &Observed, url: &str) -> String {
     match url.contains(SPACES) {
-        true => {
-            let folder = observed.data_dir.as_deref().map(data_dir::flag);
-            let folder = folder.unwrap_or_default();
-            format!("hyades down{folder} && {}", serve(observed, url))
-        }
+        true => format!(
+            "hyades down{} && {}",
+            folder_flag(observed),
+            serve(observed, url)
+        ),
         false => "kubeadm certs renew apiserver".to_owned(),
     }
 }
@@ -133,12 +142,16 @@ fn serve(observed: &Observed, url: &str) -> String {
     let uri: Option<http::Uri> = url.parse().ok();
     let port = uri.as_ref().and_then(http::Uri::port_u16);
     let port = port.map(|port| format!(" --port {port}"));
-    let folder = observed.data_dir.as_deref().map(data_dir::flag);
     format!(
         "hyades serve --detach{}{}",
         port.unwrap_or_default(),
-        folder.unwrap_or_default()
+        folder_flag(observed)
     )
+}
+
+fn folder_flag(observed: &Observed) -> String {
+    let folder = observed.data_dir.as_deref().map(data_dir::flag);
+    folder.unwrap_or_default()
 }
 
 impl Observed {

@@ -15,6 +15,7 @@ mod observed;
 mod probe;
 
 use crate::console::Console;
+use crate::console::Output;
 use crate::progress::board::Step;
 use crate::target::KnownContext;
 use crate::target::Target;
@@ -46,14 +47,6 @@ pub struct DoctorArgs {
     /// text or json
     #[arg(short, long, default_value = "text")]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// A table, for people
-    Text,
-    /// For programs
-    Json,
 }
 
 /// Runs the doctor and prints what it found.

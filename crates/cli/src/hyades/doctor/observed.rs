@@ -84,6 +84,9 @@ pub struct Observed {
     pub context: String,
     /// The contexts at hand, for commands that need one.
     pub contexts: Vec<KnownContext>,
+    /// The one hub among those contexts, if they were asked: only a cluster that is neither hub nor
+    /// WEC leaves the question open.
+    pub only_hub: Option<KnownContext>,
     /// The data folder of this machine's host, if the kubeconfig is that host's own.
     pub data_dir: Option<PathBuf>,
     /// The way to the context's own API server.

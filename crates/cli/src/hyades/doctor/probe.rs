@@ -20,6 +20,7 @@ use crate::data_dir;
 use crate::progress::board::Step;
 use crate::target::KnownContext;
 use crate::target::Target;
+use futures::future::join_all;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::names;
 use hyades_runtime::Trouble;
@@ -35,6 +36,12 @@ use std::time::Duration;
 /// Longest one question to an API server. A server that is well answers in milliseconds; one that
 /// takes this long is what the doctor was called for.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest one look at another context: it saves the user a name, and is worth no longer wait.
+const CONTEXT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most contexts that are looked at: kubeconfigs of fleets hold hundreds.
+const CONTEXTS_MAX: usize = 16;
 
 /// Looks at the cluster behind `target`, of this kubeconfig or else the usual one. `cluster` limits
 /// a hub to one WEC.
@@ -62,14 +69,42 @@ pub async fn observe(
             wec::observe(&target.client),
         ),
     };
+    let only_hub = match (answers, &hub, &wec) {
+        (true, Ok(None), Ok(None)) => only_hub(kubeconfig, &contexts).await,
+        _ => None,
+    };
     Observed {
         now: Timestamp::now(),
         context: target.name.clone(),
         contexts,
+        only_hub,
         data_dir: data_dir(kubeconfig),
         own,
         hub,
         wec,
+    }
+}
+
+/// The one hub among the contexts, if there is one and no other.
+async fn only_hub(kubeconfig: Option<&Path>, contexts: &[KnownContext]) -> Option<KnownContext> {
+    let is_hub = async |known: &KnownContext| {
+        let asked = async {
+            let target = Target::load(kubeconfig, Some(&known.name)).await.ok()?;
+            is_hub(&target.client).await.ok()
+        };
+        let answer = tokio::time::timeout(CONTEXT_TIMEOUT, asked).await;
+        matches!(answer, Ok(Some(true)))
+    };
+    let candidates = contexts.iter().filter(|known| known.has_credentials);
+    let candidates: Vec<&KnownContext> = candidates.take(CONTEXTS_MAX).collect();
+    let answers = join_all(candidates.iter().map(|known| is_hub(known))).await;
+    let mut hubs = candidates
+        .into_iter()
+        .zip(answers)
+        .filter(|(_, is_hub)| *is_hub);
+    match (hubs.next(), hubs.next()) {
+        (Some((only, _)), None) => Some(only.clone()),
+        _ => None,
     }
 }
 

@@ -23,8 +23,10 @@ const VERSION_MIN: (u32, u32) = (1, 19);
 /// The commands that mend the way to a server.
 #[derive(Debug)]
 pub struct Remedies {
-    /// For a URL at which no API answers.
+    /// For a URL at which no server answers.
     pub url: String,
+    /// For a server that answers there, and serves no API at the URL's path.
+    pub path: String,
     /// For an authority that did not sign the server's certificate.
     pub trust: String,
     /// For a certificate of the server that is out of date.
@@ -156,7 +158,7 @@ fn answered(answer: &Answer, reach: &Reach, of: &str, remedies: &Remedies) -> Ve
         }
         Err(trouble) => {
             let problem = format!("{}: {trouble}", reach.url);
-            lines.push(Line::failed(Check::Path, of, problem, &remedies.url));
+            lines.push(Line::failed(Check::Path, of, problem, &remedies.path));
             return lines;
         }
     }

@@ -128,6 +128,7 @@ fn hub_side(wec: WecOnHub) -> Observed {
         now: now(),
         context: "its1".to_owned(),
         contexts: contexts(),
+        only_hub: None,
         data_dir: None,
         own: reach(ITS_URL),
         hub: Ok(Some(hub)),
@@ -140,6 +141,7 @@ fn contexts() -> Vec<KnownContext> {
         name: name.to_owned(),
         server: server.to_owned(),
         authority: None,
+        has_credentials: true,
     };
     vec![context("its1", ITS_URL), context("cluster1", WEC_URL)]
 }
@@ -184,6 +186,7 @@ fn on_wec(wec: WecSide) -> Observed {
         now: now(),
         context: "cluster1".to_owned(),
         contexts: contexts(),
+        only_hub: None,
         data_dir: None,
         own: reach(WEC_URL),
         hub: Ok(None),
@@ -241,6 +244,47 @@ fn clusteradm_120_a_loopback_url_on_kind() {
     );
     wec.is_served_by_host = true;
     check(&on_wec(wec), expect![""]);
+}
+
+#[test]
+fn a_cluster_that_is_neither_hub_nor_wec_is_joined_to_the_one_hub_at_hand() {
+    let mut observed = on_wec(wec_side());
+    observed.wec = Ok(None);
+    observed.only_hub = observed.contexts.first().cloned();
+    check(
+        &observed,
+        expect![[r#"
+            failed  cluster1  its  it is no hub (it serves no managedclusters; 'clusteradm init' makes it one), and no agent was installed in it
+                                   fix: clusteradm --context cluster1 join --cluster-name cluster1 --hub-apiserver https://hub.example:6443 --hub-token "$(clusteradm --context its1 get token | sed -n s/^token=//p)"
+        "#]],
+    );
+}
+
+#[test]
+fn a_host_is_started_or_asked_for_its_spaces_on_its_own_port_and_folder() {
+    let mut observed = hub_side(wec_on_hub());
+    observed.own.url = "https://127.0.0.1:9555/spaces/its9".to_owned();
+    observed.data_dir = Some("/srv/hyades".into());
+    observed.own.connected = Tried::Failed("refused".to_owned());
+    observed.own.answer = Tried::Not("there is no connection");
+    check(
+        &observed,
+        expect![[r#"
+            failed  its1  tcp  refused
+                               fix: hyades serve --detach --port 9555 --data-dir /srv/hyades
+        "#]],
+    );
+    observed.own.connected = Tried::Done(Duration::from_millis(1));
+    observed.own.answer = Tried::Done(Answer {
+        version: Err(Trouble::NotAnApiServer("nothing".to_owned())),
+        ahead_seconds: None,
+    });
+    let lines = diagnose(&observed);
+    let text = line::text(&lines);
+    assert!(
+        text.contains("fix: hyades space list --data-dir /srv/hyades"),
+        "{text}"
+    );
 }
 
 /// The agent knows its hub by an inner URL, and the kubeconfig knows it by another.

@@ -360,6 +360,7 @@ impl<'a> Wec<'a> {
     fn remedies(&self, url: &str) -> Remedies {
         Remedies {
             url: self.join(),
+            path: self.join(),
             trust: self.join(),
             server_certificate: super::server_certificate(self.observed, url),
             credentials: self.join(),
