@@ -18,6 +18,7 @@ use crate::names::Gvr;
 use crate::object;
 use crate::policies::Policies;
 use crate::query::WriteOptions;
+use crate::quotas::Quotas;
 use crate::registry::Registry;
 use crate::registry::Resource;
 use crate::status::Status;
@@ -34,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) guard: Arc<dyn Guard>,
     /// Admission policies in force.
     pub(crate) policies: Arc<Policies>,
+    /// How much writers with few rights may pile up.
+    pub(crate) quotas: Quotas,
     /// Where logs of pods come from, when a node runs them.
     pub(crate) pod_logs: Option<Arc<dyn PodLogs>>,
     /// Encoded watch events, shared by their watchers.

@@ -38,6 +38,7 @@ mod patch;
 mod paths;
 mod policies;
 mod query;
+mod quotas;
 mod read;
 pub mod registry;
 mod request;

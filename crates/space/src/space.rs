@@ -15,6 +15,7 @@ use crate::logs::PodLogs;
 use crate::loopback::Loopback;
 use crate::names;
 use crate::policies::Policies;
+use crate::quotas::Quotas;
 use crate::registry::Registry;
 use crate::server::SpaceService;
 
@@ -39,6 +40,7 @@ impl Space {
         let follow = move |event: &hyades_store::Event| custom::follow(&followed, event);
         store.hook(&prefix, Box::new(follow));
         let policies = Policies::following(&store);
+        let quotas = Quotas::following(&store);
         Space {
             core: Arc::new(Core {
                 name: name.to_owned(),
@@ -46,6 +48,7 @@ impl Space {
                 registry,
                 guard,
                 policies,
+                quotas,
                 pod_logs,
                 events: EventCache::default(),
                 documents: Documents::default(),

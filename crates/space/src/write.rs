@@ -1,10 +1,12 @@
 //! Creating and changing objects: the one way into the store.
 //!
 //! ```text
-//!  create: names ▶ admit ▶ default ▶ own fields ▶ mutate ▶ prepare ▶ validate ▶ guard ▶ commit
+//!  create: names ▶ admit ▶ default ▶ own fields ▶ mutate ▶ prepare ▶ validate ▶ guard ▶ quota
+//!          ▶ commit
 //!  update: read ▶ transform ▶ preconditions ▶ default ▶ own fields ▶ mutate ▶ prepare ▶ validate
 //!          ▶ guard
-//!          ▶ unchanged? ▶ last finalizer gone? ▶ commit, or read again when another was faster
+//!          ▶ unchanged? ▶ last finalizer gone? ▶ quota ▶ commit, or read again when another was
+//!          faster
 //! ```
 //!
 //! What a strategy fills in belongs to no field manager, so ownership is settled before.
@@ -29,6 +31,7 @@ use crate::guard::Operation;
 use crate::names::Gvr;
 use crate::object;
 use crate::object::Encoded;
+use crate::quotas::Growth;
 use crate::registry::Resource;
 use crate::status::Status;
 use crate::strategy;
@@ -143,6 +146,8 @@ async fn create_named(
         return create_dry(core, place, &stored);
     }
     let encoded = encode(&stored)?;
+    let growth = Growth::created(encoded.len());
+    core.quotas.admit(core, actor, place, growth)?;
     let key = place.key();
     let durability = durability(&place.resource);
     let put = core
@@ -335,6 +340,9 @@ async fn commit(
         return remove_finished(core, place, entry, &stored).await;
     }
     let encoded = encode(&stored)?;
+    if let Some(growth) = Growth::changed(entry.value.len(), encoded.len()) {
+        core.quotas.admit(core, actor, place, growth)?;
+    }
     let put = core.store.put(
         &entry.key,
         Expect::At(entry.modified),

@@ -1,9 +1,14 @@
 //! What a writer must be allowed beyond the verb on the object: granting permissions, approving and
 //! signing certificate requests.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hyades_pki::CertificateRequest;
 use serde_json::Value;
 
+use super::authn::expired;
 use super::rbac::Authoriser;
+use super::rbac::PRIVILEGED_GROUP;
 use super::rbac::escalation::Escalation;
 use super::rbac::index::RoleRef;
 use super::rbac::rule::PolicyRule;
@@ -137,7 +142,11 @@ fn certificate_request(
     };
     let verb = match (write.operation, write.subresource) {
         (Operation::Create, "") => {
-            return if signer == CLIENT_SIGNER && asks_for_masters(new) {
+            let asked = parsed(new);
+            if let Err(why) = expired::may_ask(user, asked.as_ref()) {
+                return forbidden(&why);
+            }
+            return if signer == CLIENT_SIGNER && asked.is_some_and(|it| is_for_masters(&it)) {
                 forbidden(&format!(
                     "use of {CLIENT_SIGNER} signer with system:masters group is not allowed"
                 ))
@@ -158,20 +167,16 @@ fn certificate_request(
     }
 }
 
-fn asks_for_masters(request: &Value) -> bool {
-    use base64::Engine as _;
-    request["spec"]["request"]
-        .as_str()
-        .and_then(|text| base64::prelude::BASE64_STANDARD.decode(text).ok())
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .and_then(|pem| hyades_pki::CertificateRequest::parse_pem(&pem).ok())
-        .is_some_and(|request| {
-            request
-                .subject()
-                .organizations
-                .iter()
-                .any(|group| group == super::rbac::PRIVILEGED_GROUP)
-        })
+/// What a request asks a certificate for; nothing if it cannot be read.
+fn parsed(request: &Value) -> Option<CertificateRequest> {
+    let text = request["spec"]["request"].as_str()?;
+    let bytes = BASE64_STANDARD.decode(text).ok()?;
+    CertificateRequest::parse_pem(std::str::from_utf8(&bytes).ok()?).ok()
+}
+
+fn is_for_masters(request: &CertificateRequest) -> bool {
+    let groups = &request.subject().organizations;
+    groups.iter().any(|group| group == PRIVILEGED_GROUP)
 }
 
 /// Whether a status write does what only a signer may: set the certificate or declare failure.

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use self::authn::Authenticator;
+use self::authn::expired;
 use self::authn::impersonation;
 use self::rbac::Authoriser;
 use self::rbac::Decision;
@@ -108,7 +109,10 @@ impl Access {
         asked: &Attributes,
         labels: Option<&Selector>,
     ) -> Result<(), Status> {
-        let decision = self.authoriser.decide_selected(user, asked, labels);
+        let decision = match expired::confine(&self.store, user, asked) {
+            Ok(()) => self.authoriser.decide_selected(user, asked, labels),
+            Err(reason) => Decision::Denied { reason },
+        };
         let Decision::Denied { reason } = decision else {
             return Ok(());
         };

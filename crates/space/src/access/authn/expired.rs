@@ -4,16 +4,24 @@
 //! key it still holds. The handshake shows that it holds it. So the certificate counts for two
 //! requests only (see [`crate::request::Target::renews_a_certificate`]), and not as its user but as
 //! one of its own name, in a group of its own, with the certificate's end and key as extras. That
-//! user has no rights until somebody gives the group some, and a request it makes is approved by
-//! whoever knows whether this key may come back, and after how long.
+//! user has no rights until somebody gives the group some, and whatever rights those are, it uses
+//! them for two things only: to ask for a certificate for its own name and key ([`may_ask`]), and to
+//! look at what it asked for ([`confine`]). Its request is approved by whoever knows whether this key
+//! may come back, and after how long.
 
 use hyades_pki::Certificate;
+use hyades_pki::CertificateRequest;
 use hyades_pki::VerifyError;
 use hyades_pki::verify_client;
+use hyades_store::Store;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 
+use crate::identity::Attributes;
 use crate::identity::UserInfo;
+use crate::names;
+use crate::names::Gvr;
+use crate::object;
 
 /// Start of the user's name; the certificate's common name follows.
 pub const USER_PREFIX: &str = "hyades.io:expired:";
@@ -56,6 +64,87 @@ pub fn user(der: &[u8], authority: &Certificate, now: Timestamp) -> Option<UserI
         .into(),
         uid: String::new(),
     })
+}
+
+/// What such a user may ask of the space, whatever rights its group was given. Others are not
+/// concerned.
+///
+/// # Errors
+/// Why not.
+pub fn confine(store: &Store, user: &UserInfo, asked: &Attributes) -> Result<(), String> {
+    if !is_expired(user) {
+        return Ok(());
+    }
+    let nothing_else = || {
+        Err(
+            "an expired certificate serves to ask for another one and to look at that request, and \
+             for nothing else"
+                .to_owned(),
+        )
+    };
+    let Attributes::Resource {
+        verb,
+        group,
+        resource,
+        subresource,
+        name,
+        ..
+    } = asked
+    else {
+        return nothing_else();
+    };
+    let requests = &Gvr::CERTIFICATE_SIGNING_REQUESTS;
+    if *group != requests.group || *resource != requests.resource || !subresource.is_empty() {
+        return nothing_else();
+    }
+    match verb.as_str() {
+        "create" => Ok(()),
+        "get" if is_own_or_absent(store, user, name) => Ok(()),
+        "get" => Err("the request was not made with this certificate".to_owned()),
+        _ => nothing_else(),
+    }
+}
+
+/// Whether such a user may make this request for a certificate: it is for its own name and key.
+/// Others are not concerned.
+///
+/// # Errors
+/// Why not.
+pub fn may_ask(user: &UserInfo, request: Option<&CertificateRequest>) -> Result<(), String> {
+    if !is_expired(user) {
+        return Ok(());
+    }
+    let own_name = user.name.strip_prefix(USER_PREFIX).unwrap_or_default();
+    let own_key = user.extra.get(KEY).map_or(&[][..], Vec::as_slice);
+    let is_own = request.is_some_and(|request| {
+        request.subject().common_name == own_name && *own_key == [request.public_key_sha256()]
+    });
+    if is_own {
+        return Ok(());
+    }
+    Err(format!(
+        "the expired certificate was for {own_name:?}, and serves to ask for another one for that \
+         common name and the same key only"
+    ))
+}
+
+fn is_expired(user: &UserInfo) -> bool {
+    user.groups.iter().any(|group| group == GROUP)
+}
+
+/// Whether a request was made with the certificate of this user. One that is absent belongs to
+/// nobody, and its absence is what an agent whose request was deleted has to learn.
+fn is_own_or_absent(store: &Store, user: &UserInfo, name: &str) -> bool {
+    let Gvr {
+        group, resource, ..
+    } = &Gvr::CERTIFICATE_SIGNING_REQUESTS;
+    let prefix = names::resource_prefix(group, resource);
+    let Some(entry) = store.get(&names::object_key(&prefix, "", name)) else {
+        return true;
+    };
+    let spec = &object::decode(&entry.value)["spec"];
+    let own_key = user.extra.get(KEY).map(|key| serde_json::json!(key));
+    spec["username"] == *user.name && own_key.is_some_and(|key| spec["extra"][KEY] == key)
 }
 
 #[cfg(test)]
