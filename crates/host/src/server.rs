@@ -1,12 +1,14 @@
 //! The TLS port: connections, their limits, and their orderly end.
 
 mod activity;
+mod strangers;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyades_space::Authenticated;
 use hyades_space::PeerCertificate;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
@@ -23,6 +25,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::router::Router;
 use activity::Activity;
+use strangers::Stranger;
+use strangers::Strangers;
 
 /// Most connections at once: ten thousand WECs with two agents each, and as many again for users
 /// and reconnecting agents whose old connection has not timed out.
@@ -54,6 +58,7 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let strangers = Strangers::default();
     let connections = TaskTracker::new();
     loop {
         let next = async {
@@ -73,9 +78,10 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let connection = connection(stream, acceptor.clone(), router.clone(), stop.clone());
+        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        let stranger = strangers.enter();
         connections.spawn(async move {
-            connection.await;
+            connection(stream, stranger, acceptor, router, stop).await;
             drop(slot);
         });
     }
@@ -86,6 +92,7 @@ pub(crate) async fn serve(
 /// Serves one connection.
 async fn connection(
     stream: TcpStream,
+    stranger: Stranger,
     acceptor: TlsAcceptor,
     router: Router,
     stop: CancellationToken,
@@ -95,6 +102,10 @@ async fn connection(
     let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
     let stream = tokio::select! {
         () = stop.cancelled() => return,
+        reason = stranger.is_to_go() => {
+            tracing::debug!("a TLS handshake is ended: {reason}");
+            return;
+        }
         handshake = handshake => match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -109,15 +120,19 @@ async fn connection(
     };
     let certificate = peer_certificate(&stream);
     let activity = Arc::new(Activity::default());
-    let asked = activity.clone();
+    let stranger = Arc::new(stranger);
+    let (asked, asking) = (activity.clone(), stranger.clone());
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         let exchange = asked.begin();
         if let Some(certificate) = certificate.clone() {
             request.extensions_mut().insert(certificate);
         }
-        let router = router.clone();
+        let (router, asking) = (router.clone(), asking.clone());
         async move {
             let answer = router.answer(request).await;
+            if answer.extensions().get::<Authenticated>().is_some() {
+                asking.is_known_now();
+            }
             Ok::<_, Infallible>(answer.map(|body| exchange.until_the_end_of(body)))
         }
     });
@@ -126,7 +141,7 @@ async fn connection(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Ok(ended),
-        reason = end_wanted(&activity, &stop) => {
+        reason = end_wanted(&activity, &stranger, &stop) => {
             tracing::debug!("a connection is ended: {reason}");
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(SHUTDOWN_GRACE, connection).await
@@ -138,10 +153,15 @@ async fn connection(
 }
 
 /// Resolves when a connection is to end, with the reason.
-async fn end_wanted(activity: &Activity, stop: &CancellationToken) -> &'static str {
+async fn end_wanted(
+    activity: &Activity,
+    stranger: &Stranger,
+    stop: &CancellationToken,
+) -> &'static str {
     tokio::select! {
         () = stop.cancelled() => "the host stops",
         reason = activity.rests() => reason,
+        reason = stranger.is_to_go() => reason,
     }
 }
 

@@ -60,6 +60,7 @@ pub use delete::CUSTOM_RESOURCE_FINALIZER;
 pub use delete::DeleteOptions;
 pub use delete::Propagation;
 pub use paths::KUBERNETES_VERSION;
+pub use server::Authenticated;
 pub use server::Body;
 pub use server::PeerCertificate;
 pub use server::SpaceService;

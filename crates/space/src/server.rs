@@ -24,6 +24,7 @@ use http_body_util::StreamBody;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyades_schema::selector::Selector;
 
+use crate::access::authn::ANONYMOUS;
 use crate::body;
 use crate::core::Core;
 use crate::encode;
@@ -46,6 +47,11 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// TLS puts it into the request's extensions; the space checks who issued it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate(pub Bytes);
+
+/// In the extensions of an answer: the credentials of the request were taken. Whoever serves
+/// connections tells by it the space's users from strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Authenticated;
 
 /// A space as a service of HTTP requests; clones share the space.
 #[derive(Clone)]
@@ -92,11 +98,10 @@ where
             };
             let serving = AssertUnwindSafe(serve(call, Box::pin(body)));
             // A defect in one request must not take others down with it.
-            let answer = serving.catch_unwind().await.unwrap_or_else(|_| {
+            Ok(serving.catch_unwind().await.unwrap_or_else(|_| {
                 let why = "the request made the server panic; see its log";
-                Answer::status(&Status::internal(why))
-            });
-            Ok(answer.into_response())
+                Answer::status(&Status::internal(why)).into_response()
+            }))
         })
     }
 }
@@ -148,14 +153,20 @@ pub(crate) struct Granted {
     pub(crate) labels: Selector,
 }
 
-async fn serve<B>(mut call: Call, body: B) -> Answer
+async fn serve<B>(mut call: Call, body: B) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin,
 {
-    match try_serve(&mut call, body).await {
+    let answer = match try_serve(&mut call, body).await {
         Ok(answer) => answer,
         Err(status) => Answer::status_in(negotiate::of_status(&call.headers), &status),
+    };
+    let mut response = answer.into_response();
+    // Nobody's name is empty once it is known.
+    if !["", ANONYMOUS].contains(&&*call.user.name) {
+        response.extensions_mut().insert(Authenticated);
     }
+    response
 }
 
 async fn try_serve<B>(call: &mut Call, body: B) -> Result<Answer, Status>

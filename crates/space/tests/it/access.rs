@@ -421,3 +421,31 @@ async fn a_watch_is_judged_again_by_the_labels_that_it_asked_for() {
     assert!(String::from_utf8_lossy(&event).contains("\"ADDED\""));
     assert_eq!(next_of(&mut all).await, None, "no more than its part");
 }
+
+#[tokio::test]
+async fn an_answer_says_whether_credentials_were_taken() {
+    let space = TestSpace::start().await;
+    let foreign = Authority::new("test", Validity::starting(Timestamp::now(), 3600));
+    let valid = Validity::starting(Timestamp::now(), 3600);
+    let foreign = foreign
+        .expect("an authority")
+        .issue_client("bob", &[], valid);
+    let (foreign, _) = foreign.expect("a certificate");
+    let foreign = Bytes::copy_from_slice(foreign.der());
+    // Known is whom the space knows, whatever he may.
+    for (certificate, path, is_known) in [
+        (None, "/version", false),
+        (None, CONFIG_MAPS, false),
+        (Some(foreign), CONFIG_MAPS, false),
+        (Some(space.certificate("bob", &[])), CONFIG_MAPS, true),
+    ] {
+        let request = Request::get(path).body(Full::new(Bytes::new()));
+        let mut request = request.expect("a request");
+        let certificate = certificate.map(PeerCertificate);
+        certificate.map(|certificate| request.extensions_mut().insert(certificate));
+        let response = space.space.service().oneshot(request).await;
+        let response = response.expect("spaces answer everything");
+        let taken = response.extensions().get::<hyades_space::Authenticated>();
+        assert_eq!(taken.is_some(), is_known, "{path}");
+    }
+}
