@@ -1,25 +1,32 @@
 //! What the node's two controllers share: how they are run.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use hyades_runtime::Queue;
+use hyades_runtime::Trouble;
+use hyades_runtime::controller;
+use hyades_runtime::controller::Change;
 use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::Resource;
-use hyades_runtime::kube::runtime::Controller;
-use hyades_runtime::kube::runtime::controller::Action;
+use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::core::PartialObjectMeta;
 use hyades_runtime::kube::runtime::watcher;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-/// The retry delay after a failed write, most often a conflict with a fresher object.
-const RETRY: Duration = Duration::from_millis(200);
+/// How many objects are reconciled at once. A space runs a handful of deployments, and each of them
+/// waits for the space only.
+const WORKERS: usize = 4;
 
-/// Reconciles every `K` whenever it or an `Owned` of its own changes, until `stop`.
+/// Namespace and name of an object.
+type Key = (String, String);
+
+/// Reconciles every `K` whenever it or an `Owned` of its own changes, until `stop`. What fails is
+/// told and tried again with growing delays.
 pub(crate) async fn run<K, Owned, Reconcile, Outcome>(
     client: Client,
     stop: CancellationToken,
@@ -27,25 +34,77 @@ pub(crate) async fn run<K, Owned, Reconcile, Outcome>(
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     Owned: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Hash + Eq,
-    Reconcile: FnMut(Arc<K>, Arc<Client>) -> Outcome,
-    Outcome: Future<Output = Result<Action, kube::Error>> + Send + 'static,
+    Reconcile: Fn(Arc<K>, Client) -> Outcome,
+    Outcome: Future<Output = Result<Option<Duration>, kube::Error>>,
 {
-    Controller::new(Api::<K>::all(client.clone()), watcher::Config::default())
-        .owns(
-            Api::<Owned>::all(client.clone()),
-            watcher::Config::default(),
-        )
-        .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(
-            reconcile,
-            |_, _, _| Action::requeue(RETRY),
-            Arc::new(client),
-        )
-        .for_each(|outcome| async move {
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "a {} is retried", K::kind(&()));
+    let queue = Queue::<Key>::new();
+    let feed = queue.clone();
+    let objects = controller::watch(
+        Api::<K>::all(client.clone()),
+        watcher::Config::default(),
+        move |change| {
+            if let Change::Applied(object) = change {
+                feed.add((object.namespace().unwrap_or_default(), object.name_any()));
             }
+        },
+    );
+    let feed = queue.clone();
+    let _owned = controller::watch(
+        Api::<PartialObjectMeta<Owned>>::all(client.clone()),
+        watcher::Config::default(),
+        move |change| {
+            if let Change::Applied(object) | Change::Deleted(object) = change {
+                owners::<K>(object).for_each(|key| feed.add(key));
+            }
+        },
+    );
+    let kind = K::kind(&());
+    let work = controller::work(&kind, queue, WORKERS, stop, |(namespace, name): Key| {
+        let object = objects.get_in(&namespace, &name);
+        let outcome = object.map(|object| reconcile(object, client.clone()));
+        async move {
+            match outcome {
+                Some(outcome) => outcome.await.map_err(|error| Trouble::of(&error)),
+                None => Ok(None),
+            }
+        }
+    });
+    work.await;
+}
+
+/// The objects of kind `K` that control an object.
+fn owners<K: Resource<DynamicType = ()>>(object: &impl ResourceExt) -> impl Iterator<Item = Key> {
+    let namespace = object.namespace().unwrap_or_default();
+    let references = object.owner_references().iter();
+    references
+        .filter(|owner| {
+            owner.controller == Some(true)
+                && owner.kind == K::kind(&())
+                && owner.api_version == K::api_version(&())
         })
-        .await;
+        .map(move |owner| (namespace.clone(), owner.name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
+    use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSet;
+    use serde_json::json;
+
+    #[test]
+    fn an_owner_is_a_controller_of_the_very_kind() {
+        let owner = |kind: &str, name: &str, controller: bool| {
+            json!({"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "u",
+                "controller": controller})
+        };
+        let set: ReplicaSet = serde_json::from_value(json!({"metadata": {
+            "name": "s", "namespace": "n",
+            "ownerReferences": [owner("Deployment", "d", true),
+                owner("Deployment", "bystander", false), owner("ReplicaSet", "r", true)],
+        }}))
+        .expect("a set");
+        let found: Vec<Key> = owners::<Deployment>(&set).collect();
+        assert_eq!(found, [("n".to_owned(), "d".to_owned())]);
+    }
 }

@@ -11,6 +11,7 @@ pub use plan::plan;
 pub use rollout_status::status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
 use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSet;
@@ -23,7 +24,6 @@ use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
-use hyades_runtime::kube::runtime::controller::Action as Requeue;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -35,15 +35,15 @@ pub(crate) async fn run(client: Client, stop: CancellationToken) {
 
 async fn reconcile(
     deployment: Arc<Deployment>,
-    client: Arc<Client>,
-) -> Result<Requeue, kube::Error> {
+    client: Client,
+) -> Result<Option<Duration>, kube::Error> {
     let namespace = deployment.namespace().unwrap_or_default();
     let uid = deployment.uid().unwrap_or_default();
     if deployment.metadata.deletion_timestamp.is_some() {
-        return Ok(Requeue::await_change());
+        return Ok(None);
     }
     // The space is in this very process, so asking it is cheaper than a cache that could be stale.
-    let sets = Api::<ReplicaSet>::namespaced(Client::clone(&client), &namespace);
+    let sets = Api::<ReplicaSet>::namespaced(client.clone(), &namespace);
     let owned: Vec<Arc<ReplicaSet>> = sets
         .list(&ListParams::default())
         .await?
@@ -77,10 +77,7 @@ async fn reconcile(
         }
     }
     write_status(&client, &deployment, &owned).await?;
-    Ok(match rollout_status::deadline(&deployment, &owned) {
-        Some(wait) => Requeue::requeue(wait),
-        None => Requeue::await_change(),
-    })
+    Ok(rollout_status::deadline(&deployment, &owned))
 }
 
 async fn write_status(

@@ -1,6 +1,7 @@
 //! The ReplicaSet controller: keeps as many pods of a template as the set wants.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSet;
 use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSetStatus;
@@ -16,7 +17,6 @@ use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
-use hyades_runtime::kube::runtime::controller::Action as Requeue;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -39,12 +39,12 @@ pub(crate) async fn run(client: Client, stop: CancellationToken) {
     controllers::run::<ReplicaSet, Pod, _, _>(client, stop, reconcile).await;
 }
 
-async fn reconcile(set: Arc<ReplicaSet>, client: Arc<Client>) -> Result<Requeue, kube::Error> {
+async fn reconcile(set: Arc<ReplicaSet>, client: Client) -> Result<Option<Duration>, kube::Error> {
     if set.metadata.deletion_timestamp.is_some() {
-        return Ok(Requeue::await_change());
+        return Ok(None);
     }
     let namespace = set.namespace().unwrap_or_default();
-    let pods = Api::<Pod>::namespaced(Client::clone(&client), &namespace);
+    let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
     // Pods get generated names, so that a stale cache would create too many: ask the space itself,
     // which is in this very process.
     let owned = owned(&set, pods.list(&ListParams::default()).await?.items);
@@ -60,7 +60,7 @@ async fn reconcile(set: Arc<ReplicaSet>, client: Arc<Client>) -> Result<Requeue,
     }
     let wanted = status(&set, &owned);
     if set.status.as_ref() != Some(&wanted) {
-        let sets = Api::<ReplicaSet>::namespaced(Client::clone(&client), &namespace);
+        let sets = Api::<ReplicaSet>::namespaced(client.clone(), &namespace);
         let patch = json!({"status": wanted});
         sets.patch_status(
             &set.name_any(),
@@ -69,7 +69,7 @@ async fn reconcile(set: Arc<ReplicaSet>, client: Arc<Client>) -> Result<Requeue,
         )
         .await?;
     }
-    Ok(Requeue::await_change())
+    Ok(None)
 }
 
 fn owned(set: &ReplicaSet, pods: Vec<Pod>) -> Vec<Pod> {
