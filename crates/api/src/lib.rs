@@ -6,6 +6,7 @@
 //! cluster, placement, work, operator, addon,
 //! join, profile                       typed views of the kinds, for kube's `Api`
 //! names, conditions, features         the vocabulary shared with Open Cluster Management
+//! labelling                           the labels of what operators make
 //! identity, image                     strings from outside, parsed once into types
 //! ```
 //!
@@ -20,6 +21,7 @@ pub mod identity;
 pub mod image;
 pub mod join;
 mod kind;
+pub mod labelling;
 pub mod names;
 pub mod operator;
 pub mod placement;

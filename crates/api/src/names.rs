@@ -62,6 +62,9 @@ pub mod labels {
     pub const AGGREGATE_TO_WORK: &str = "open-cluster-management.io/aggregate-to-work";
     /// On a namespace of a WEC that a Klusterlet runs its agent in; the value is its name.
     pub const KLUSTERLET_NAMESPACE: &str = "operator.open-cluster-management.io/klusterlet";
+    /// On whatever a ClusterManager made; the value is its name.
+    pub const CREATED_BY_CLUSTER_MANAGER: &str =
+        "open-cluster-management.io/created-by-clustermanager";
     /// On whatever a Klusterlet made; the value is its name.
     pub const CREATED_BY_KLUSTERLET: &str = "open-cluster-management.io/created-by-klusterlet";
     /// On claims that are not reported to the hub.

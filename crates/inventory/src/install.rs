@@ -68,6 +68,8 @@ pub struct InstallOptions {
     pub resources: ResourceRequirement,
     /// A `.dockerconfigjson` for the pull secret; an empty one if absent.
     pub image_pull_credential: Option<String>,
+    /// Whether what is made for the ClusterManager gets its labels.
+    pub sync_labels: bool,
 }
 
 impl Default for InstallOptions {
@@ -83,6 +85,7 @@ impl Default for InstallOptions {
                 resource_requirements: None,
             },
             image_pull_credential: None,
+            sync_labels: false,
         }
     }
 }
@@ -128,7 +131,10 @@ fn operator_objects(options: &InstallOptions) -> [Value; 4] {
         account: name,
         image: &options.image,
         component: Component::ClusterManager,
-        flags: Vec::new(),
+        flags: match options.sync_labels {
+            true => vec!["--enable-sync-labels".to_owned()],
+            false => Vec::new(),
+        },
         resources: manifests::resources(None),
     });
     [
@@ -325,6 +331,25 @@ mod tests {
         assert_eq!(
             binding["subjects"][0]["name"],
             "system:bootstrappers:managedcluster"
+        );
+    }
+
+    #[test]
+    fn the_operator_copies_labels_when_asked_to() {
+        let args = |sync_labels| {
+            let options = InstallOptions {
+                sync_labels,
+                ..InstallOptions::default()
+            };
+            let objects = objects(&options);
+            let deployment = objects.iter().find(|object| object["kind"] == "Deployment");
+            deployment.expect("the operator")["spec"]["template"]["spec"]["containers"][0]["args"]
+                .clone()
+        };
+        assert_eq!(args(false), json!(["component", "cluster-manager"]));
+        assert_eq!(
+            args(true),
+            json!(["component", "cluster-manager", "--enable-sync-labels"])
         );
     }
 

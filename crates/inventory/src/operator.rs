@@ -37,6 +37,7 @@ use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::runtime::watcher;
 use jiff::Timestamp;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The field manager of everything the operator applies.
@@ -50,9 +51,13 @@ const DRIFT_PERIOD: Duration = Duration::from_secs(600);
 /// ClusterManagers worked on at a time. An ITS has one.
 const WORKERS: usize = 1;
 
-/// Flags of the operator. There are none beyond those of every component.
+/// Flags of the operator.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Options {}
+pub struct Options {
+    /// Copy the labels of the ClusterManager to everything made for it
+    #[arg(long)]
+    pub enable_sync_labels: bool,
+}
 
 /// Why a reconciliation failed.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +74,7 @@ struct Operator {
     client: Client,
     managers: Cache<ClusterManager>,
     deployments: Cache<Deployment>,
+    sync_labels: bool,
 }
 
 /// Runs the operator until the context's shutdown.
@@ -76,7 +82,7 @@ struct Operator {
 /// # Errors
 ///
 /// None today: what fails is tried again, and told in the log and in the ClusterManager's status.
-pub async fn run(_options: Options, context: Context) -> Result<(), std::convert::Infallible> {
+pub async fn run(options: Options, context: Context) -> Result<(), std::convert::Infallible> {
     let queue: Queue<String> = Queue::new();
     let client = context.client.clone();
     let managers = controller::watch(
@@ -100,6 +106,7 @@ pub async fn run(_options: Options, context: Context) -> Result<(), std::convert
         client,
         managers,
         deployments,
+        sync_labels: options.enable_sync_labels,
     };
     let shutdown = context.shutdown;
     controller::work("ClusterManager", queue, WORKERS, shutdown, |name| {
@@ -132,10 +139,14 @@ impl Operator {
             Err(trouble) => return Err(Error::Patch(trouble)),
             Ok(false) => manager,
         };
-        let (result, retry) = match desired::decide(&manager) {
+        let inherited = match self.sync_labels {
+            true => desired::inherited(&manager),
+            false => BTreeMap::new(),
+        };
+        let (result, retry) = match desired::decide(&manager, &inherited) {
             Err(refusal) => (Err(refusal), Ok(None)),
             Ok(objects) => {
-                let applied = self.apply(&objects).await;
+                let applied = self.apply(&manager, &inherited, &objects).await;
                 match applied {
                     Ok(()) => (Ok(objects), Ok(Some(DRIFT_PERIOD))),
                     Err(error) => {
@@ -149,7 +160,12 @@ impl Operator {
         retry
     }
 
-    async fn apply(&self, objects: &[serde_json::Value]) -> Result<(), ApplyError> {
+    async fn apply(
+        &self,
+        manager: &ClusterManager,
+        inherited: &BTreeMap<String, String>,
+        objects: &[serde_json::Value],
+    ) -> Result<(), ApplyError> {
         for object in objects {
             match apply::ensure(&self.client, FIELD_MANAGER, object).await {
                 Err(ApplyError::Refused { trouble, .. })
@@ -162,12 +178,16 @@ impl Operator {
                 }
             }
         }
-        self.copy_pull_secret().await
+        self.copy_pull_secret(manager, inherited).await
     }
 
     /// Pods pull images with a Secret of their own namespace; the operator's has the original. An
     /// ITS whose images need none may lack it.
-    async fn copy_pull_secret(&self) -> Result<(), ApplyError> {
+    async fn copy_pull_secret(
+        &self,
+        manager: &ClusterManager,
+        inherited: &BTreeMap<String, String>,
+    ) -> Result<(), ApplyError> {
         let name = hyades_api::names::IMAGE_PULL_SECRET;
         let api = Api::<Secret>::namespaced(self.client.clone(), namespaces::OPERATOR);
         let original = api.get_opt(name).await;
@@ -177,7 +197,7 @@ impl Operator {
             trouble: Trouble::of(&error),
         })?;
         if let Some(original) = original {
-            let copy = desired::pull_secret(&original);
+            let copy = desired::pull_secret(&original, manager, inherited);
             apply::ensure(&self.client, FIELD_MANAGER, &copy).await?;
         }
         Ok(())

@@ -92,7 +92,8 @@ impl Address {
 }
 
 /// Makes the live object hold everything `desired` says, by server-side apply under `manager`,
-/// and writes nothing when it does already. Returns the live object as well.
+/// and writes nothing when it does already. Returns the live object as well. Labels that `manager`
+/// wrote and that `desired` has no longer are taken off; any other field goes with the next write.
 ///
 /// Values must be given as the server stores them (a quantity `500m`, not `0.5`), or every call
 /// writes.
@@ -111,7 +112,7 @@ pub async fn ensure(
         None => Outcome::Created,
         Some(live) => {
             let value = serde_json::to_value(&live).unwrap_or_default();
-            if covers(&value, desired) {
+            if covers(&value, desired) && !has_former_label(&live, manager, desired) {
                 return Ok((Outcome::Unchanged, live));
             }
             Outcome::Updated
@@ -123,6 +124,19 @@ pub async fn ensure(
         .await
         .map_err(|error| address.refused(&error))?;
     Ok((outcome, live))
+}
+
+/// Whether an object carries a label that `manager` applied and does not want any more.
+fn has_former_label(live: &DynamicObject, manager: &str, desired: &Value) -> bool {
+    let entries = live.metadata.managed_fields.iter().flatten();
+    let mut ours = entries.filter(|entry| entry.manager.as_deref() == Some(manager));
+    ours.any(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        let labels = fields.and_then(|fields| fields.pointer("/f:metadata/f:labels"));
+        let labels = labels.and_then(Value::as_object).into_iter().flatten();
+        let mut keys = labels.filter_map(|(field, _)| field.strip_prefix("f:"));
+        keys.any(|key| desired["metadata"]["labels"].get(key).is_none())
+    })
 }
 
 /// Deletes the object at `address`; one that does not exist is success.
@@ -242,6 +256,22 @@ mod tests {
         ] {
             assert!(!covers(&live, &desired), "{desired}");
         }
+    }
+
+    #[test]
+    fn a_label_is_former_if_its_writer_wants_it_no_more() {
+        let live: DynamicObject = serde_json::from_value(json!({
+            "metadata": {"labels": {"a": "1", "b": "2"}, "managedFields": [
+                {"manager": "us", "fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:a": {}}}}},
+                {"manager": "them", "fieldsV1": {"f:metadata": {"f:labels": {"f:b": {}}}}},
+            ]},
+        }))
+        .expect("an object");
+        let wanting = |labels: Value| json!({"metadata": {"labels": labels}});
+        assert!(!has_former_label(&live, "us", &wanting(json!({"a": "3"}))));
+        assert!(has_former_label(&live, "us", &wanting(json!({"b": "2"}))));
+        assert!(has_former_label(&live, "us", &json!({"metadata": {}})));
+        assert!(!has_former_label(&live, "nobody", &json!({})));
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub struct InitArgs {
     /// ManagedClusterAutoApproval)
     #[arg(long, value_delimiter = ',')]
     auto_approved_csr_identities: Vec<String>,
+    /// Copy the labels of the ClusterManager to everything made for it
+    #[arg(long)]
+    enable_sync_labels: bool,
     #[command(flatten)]
     choices: Choices,
     #[command(flatten)]
@@ -106,8 +109,6 @@ struct RefusedInInit {
     grpc_endpoint_type: Option<String>,
     #[arg(long, hide = true)]
     auto_approved_grpc_identities: Vec<String>,
-    #[arg(long, hide = true)]
-    enable_sync_labels: bool,
     #[arg(short = 'f', long, hide = true)]
     values: Vec<String>,
     #[arg(long, hide = true)]
@@ -167,11 +168,6 @@ impl RefusedInInit {
                 "--auto-approved-grpc-identities",
                 grpc,
             ),
-            (
-                self.enable_sync_labels,
-                "--enable-sync-labels",
-                "labels of the ClusterManager are not copied to what it makes",
-            ),
         ];
         match given.iter().find(|(is_given, _, _)| *is_given) {
             Some((_, flag, reason)) => bail!("{flag} cannot be used: {reason}; leave it out"),
@@ -190,6 +186,7 @@ pub struct Plan {
     auto_approve_users: Vec<String>,
     resources: ResourceRequirement,
     image_pull_credential: Option<String>,
+    sync_labels: bool,
     wait: bool,
     force: bool,
     output_file: Option<PathBuf>,
@@ -214,6 +211,7 @@ pub fn plan(args: &InitArgs) -> anyhow::Result<Plan> {
         auto_approve_users: args.auto_approved_csr_identities.clone(),
         resources: args.choices.resources()?,
         image_pull_credential: args.choices.pull_credential()?,
+        sync_labels: args.enable_sync_labels,
         wait: args.wait,
         force: args.force,
         output_file: args.output_file.clone(),
@@ -324,6 +322,7 @@ pub async fn execute(session: &Session, plan: &Plan) -> anyhow::Result<()> {
         auto_approve_users: plan.auto_approve_users.clone(),
         resources: plan.resources.clone(),
         image_pull_credential: plan.image_pull_credential.clone(),
+        sync_labels: plan.sync_labels,
     };
     let objects = install::objects(&options);
     apply::objects(session, &objects, plan.output_file.as_deref()).await?;

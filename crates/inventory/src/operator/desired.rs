@@ -12,9 +12,11 @@ use hyades_api::features::Family;
 use hyades_api::features::FeatureGates;
 use hyades_api::image;
 use hyades_api::image::Component;
+use hyades_api::labelling;
 use hyades_api::names;
 use hyades_api::names::annotations;
 use hyades_api::names::apps;
+use hyades_api::names::labels;
 use hyades_api::names::namespaces;
 use hyades_api::operator::ClusterManager;
 use hyades_api::operator::FeatureGate;
@@ -23,6 +25,7 @@ use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::ResourceExt;
 use serde_json::Value;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Why nothing, or not everything, was applied: reason and message of the condition `Applied`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +69,22 @@ pub fn rules() -> Vec<Value> {
     ]
 }
 
-/// The objects to apply, in this order.
-pub(super) fn decide(manager: &ClusterManager) -> Result<Vec<Value>, Refusal> {
+/// The labels of a ClusterManager that everything made for it gets too.
+pub(super) fn inherited(manager: &ClusterManager) -> BTreeMap<String, String> {
+    labelling::inherited(manager.metadata.labels.as_ref())
+}
+
+/// Marks an object as made by a ClusterManager, with what it inherits.
+fn mark(object: &mut Value, manager: &ClusterManager, inherited: &BTreeMap<String, String>) {
+    labelling::add(object, inherited);
+    object["metadata"]["labels"][labels::CREATED_BY_CLUSTER_MANAGER] = json!(manager.name_any());
+}
+
+/// The objects to apply, in this order. `inherited` are labels that they get besides their own.
+pub(super) fn decide(
+    manager: &ClusterManager,
+    inherited: &BTreeMap<String, String>,
+) -> Result<Vec<Value>, Refusal> {
     let mode = manager.spec.deploy_option.mode.as_str();
     if !matches!(mode, "" | "Default") {
         return Err(Refusal {
@@ -78,25 +95,37 @@ pub(super) fn decide(manager: &ClusterManager) -> Result<Vec<Value>, Refusal> {
             ),
         });
     }
-    let flags = flags(manager)?;
+    let mut flags = flags(manager)?;
+    // The hub hands them on to what it makes for each WEC.
+    let labels = inherited.iter();
+    flags.extend(labels.map(|(key, value)| format!("--labels={key}={value}")));
     let mut objects = crds::hub();
     objects.push(manifests::namespace(namespaces::HUB));
     objects.push(manifests::namespace(namespaces::CUSTOMIZATION_PROPERTIES));
     let gates = gates(manager);
     objects.extend(policies::objects(&gates.registration, &gates.work));
     objects.extend(hub_objects(manager, flags));
+    for object in &mut objects {
+        mark(object, manager, inherited);
+    }
     Ok(objects)
 }
 
 /// The copy of the operator's pull secret for the hub's namespace.
-pub(super) fn pull_secret(original: &Secret) -> Value {
-    json!({
+pub(super) fn pull_secret(
+    original: &Secret,
+    manager: &ClusterManager,
+    inherited: &BTreeMap<String, String>,
+) -> Value {
+    let mut copy = json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": names::IMAGE_PULL_SECRET, "namespace": namespaces::HUB},
         "type": original.type_,
         "data": original.data,
-    })
+    });
+    mark(&mut copy, manager, inherited);
+    copy
 }
 
 /// The objects that go with the ClusterManager, in this order. The hub's namespace goes too, and
@@ -324,7 +353,7 @@ mod tests {
                 "featureGates": [{"feature": "ManagedClusterAutoApproval", "mode": "Enable"}],
                 "registrationDrivers": [{"authType": "csr", "csr": {"autoApprovedIdentities": ["a"]}}],
             },
-        })))
+        })), &BTreeMap::new())
         .expect("accepted");
         let container = hub_container(&objects);
         assert_eq!(container["image"], "mirror.example/hyades:v9");
@@ -339,6 +368,39 @@ mod tests {
         assert_eq!(
             args[args.len() - 2..],
             ["--auto-approved-csr-users=a", "--auto-approved-csr-users=b"]
+        );
+    }
+
+    #[test]
+    fn all_that_is_made_carries_the_managers_name_and_labels_and_the_hub_hands_them_on() {
+        let mut manager = manager(json!({}));
+        let stated = [("app", "mine"), ("team", "edge")];
+        let owned = stated.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        manager.metadata.labels = Some(owned.into());
+        let inherited = inherited(&manager);
+        let mut objects = decide(&manager, &inherited).expect("accepted");
+        objects.push(pull_secret(&Secret::default(), &manager, &inherited));
+        for object in &objects {
+            let labels = &object["metadata"]["labels"];
+            assert_eq!(labels["team"], "edge", "{object}");
+            assert_eq!(
+                labels[labels::CREATED_BY_CLUSTER_MANAGER],
+                "cluster-manager"
+            );
+            assert_ne!(labels["app"], "mine");
+        }
+        let args = hub_container(&objects)["args"].as_array().expect("args");
+        assert!(args.contains(&json!("--labels=team=edge")));
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment");
+        let pods = &deployment.expect("a Deployment")["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(*pods, json!({"app": apps::HUB, "team": "edge"}));
+
+        let objects = decide(&manager, &BTreeMap::new()).expect("accepted");
+        let own = labels::CREATED_BY_CLUSTER_MANAGER;
+        let namespace = objects.iter().find(|object| object["kind"] == "Namespace");
+        assert_eq!(
+            namespace.expect("a Namespace")["metadata"]["labels"],
+            json!({own: "cluster-manager"})
         );
     }
 
@@ -363,20 +425,26 @@ mod tests {
 
     #[test]
     fn an_image_without_our_components_is_replaced_by_our_own() {
-        let objects = decide(&manager(json!({
-            "registrationImagePullSpec": "quay.io/open-cluster-management/registration:v1.3.1",
-        })))
+        let objects = decide(
+            &manager(json!({
+                "registrationImagePullSpec": "quay.io/open-cluster-management/registration:v1.3.1",
+            })),
+            &BTreeMap::new(),
+        )
         .expect("accepted");
         assert_eq!(hub_container(&objects)["image"], json!(image::reference()));
     }
 
     #[test]
     fn what_cannot_be_had_is_refused_by_name() {
-        let hosted = decide(&manager(json!({"deployOption": {"mode": "Hosted"}})));
+        let hosted = decide(
+            &manager(json!({"deployOption": {"mode": "Hosted"}})),
+            &BTreeMap::new(),
+        );
         assert_eq!(hosted.unwrap_err().reason, "DeployModeNotSupported");
         let driver =
             json!({"registrationConfiguration": {"registrationDrivers": [{"authType": "grpc"}]}});
-        let refusal = decide(&manager(driver)).unwrap_err();
+        let refusal = decide(&manager(driver), &BTreeMap::new()).unwrap_err();
         assert_eq!(
             refusal.message,
             "registration driver \"grpc\" is not supported; use csr"
@@ -385,7 +453,7 @@ mod tests {
 
     #[test]
     fn namespaces_come_before_what_is_in_them() {
-        let objects = decide(&manager(json!({}))).expect("accepted");
+        let objects = decide(&manager(json!({})), &BTreeMap::new()).expect("accepted");
         let position = |kind: &str, name: &str| {
             let found = |o: &Value| o["kind"] == kind && o["metadata"]["name"] == name;
             objects.iter().position(found).expect("the object")

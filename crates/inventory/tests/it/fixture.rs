@@ -127,7 +127,7 @@ impl Its {
     /// The same with its hub running under these options.
     pub async fn with_hub(options: hub::Options) -> Self {
         let mut its = Self::start().await;
-        its.start_operator();
+        its.start_operator(Default::default());
         its.until("the hub's account has its rights", async |admin| {
             let name = names::hub_cluster_role(names::CLUSTER_MANAGER);
             let role = kube::core::GroupVersionKind::gvk(
@@ -145,11 +145,11 @@ impl Its {
     }
 
     /// Starts the operator under its account.
-    pub fn start_operator(&mut self) {
+    pub fn start_operator(&mut self, options: operator::Options) {
         let user = UserInfo::service_account(namespaces::OPERATOR, names::CLUSTER_MANAGER);
         let context = self.context(user, Component::ClusterManager);
         self.programs.spawn_local(async move {
-            let Ok(()) = operator::run(Default::default(), context).await;
+            let Ok(()) = operator::run(options, context).await;
         });
     }
 

@@ -4,10 +4,13 @@ use crate::fixture::Its;
 use hyades_api::names;
 use hyades_api::names::namespaces;
 use hyades_api::operator::ClusterManager;
+use hyades_inventory::operator::Options;
 use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
+use hyades_runtime::kube::api::Patch;
+use serde_json::json;
 
 async fn hub_deployment(client: &Client) -> Option<Deployment> {
     let name = names::hub_deployment(names::CLUSTER_MANAGER);
@@ -18,7 +21,7 @@ async fn hub_deployment(client: &Client) -> Option<Deployment> {
 #[tokio::test]
 async fn a_cluster_manager_brings_up_a_hub_and_takes_it_down_again() {
     let mut its = Its::start().await;
-    its.start_operator();
+    its.start_operator(Default::default());
     its.until("the ClusterManager says Applied", async |admin| {
         let api = Api::<ClusterManager>::all(admin.clone());
         let manager = api.get(names::CLUSTER_MANAGER).await.expect("an answer");
@@ -55,7 +58,7 @@ async fn a_cluster_manager_brings_up_a_hub_and_takes_it_down_again() {
 #[tokio::test]
 async fn a_deployment_deleted_by_hand_comes_back() {
     let mut its = Its::start().await;
-    its.start_operator();
+    its.start_operator(Default::default());
     its.until("the hub's Deployment is there", async |admin| {
         hub_deployment(admin).await.is_some()
     })
@@ -69,6 +72,44 @@ async fn a_deployment_deleted_by_hand_comes_back() {
     its.until("another Deployment is there", async |admin| {
         let second = hub_deployment(admin).await;
         second.is_some_and(|second| second.metadata.uid != first.metadata.uid)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn labels_of_the_cluster_manager_reach_what_is_made_for_it_and_leave_it_again() {
+    let mut its = Its::start().await;
+    its.start_operator(Options {
+        enable_sync_labels: true,
+    });
+    let managers = Api::<ClusterManager>::all(its.admin());
+    let label = async |value: serde_json::Value| {
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"team": value}}}));
+        let patched = managers
+            .patch(names::CLUSTER_MANAGER, &Default::default(), &patch)
+            .await;
+        patched.expect("labelled");
+    };
+    let team = async |admin: &Client| {
+        let deployment = hub_deployment(admin).await?;
+        let pods = deployment.spec.template.metadata?.labels?;
+        let spaces = Api::<Namespace>::all(admin.clone());
+        let space = spaces.get_opt(namespaces::HUB).await.expect("an answer")?;
+        let both = [deployment.metadata.labels?, space.metadata.labels?];
+        let all = [pods].into_iter().chain(both);
+        Some(
+            all.map(|labels| labels.get("team").cloned())
+                .collect::<Vec<_>>(),
+        )
+    };
+    label(json!("edge")).await;
+    its.until("hub, pods and namespace carry the label", async |admin| {
+        team(admin).await == Some(vec![Some("edge".to_owned()); 3])
+    })
+    .await;
+    label(json!(null)).await;
+    its.until("none of them carries it any more", async |admin| {
+        team(admin).await == Some(vec![None; 3])
     })
     .await;
 }

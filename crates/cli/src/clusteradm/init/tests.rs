@@ -64,7 +64,6 @@ fn what_cannot_be_had_is_refused_by_name() {
             &["--auto-approved-arn-patterns", "x"],
             "--auto-approved-arn-patterns",
         ),
-        (&["--enable-sync-labels"], "--enable-sync-labels"),
         (
             &["--force", "--registration-drivers", "grpc"],
             "driver grpc",
