@@ -117,7 +117,7 @@ pub mod annotations {
         "operator.open-cluster-management.io/managed-resources-eviction-timestamp";
     /// On a mailbox namespace: the common name of the agent to which the WEC's name is pinned.
     pub const PINNED_AGENT: &str = "hyades.io/pinned-agent";
-    /// On a mailbox namespace: SHA-256 of the public key in the request that pinned the name.
+    /// On a mailbox namespace: SHA-256 of the public key in the owner's newest approved request.
     pub const PINNED_KEY: &str = "hyades.io/pinned-key-sha256";
     /// On a ClusterRole: how lists and watches must be selected that it grants, as
     /// `RESOURCE.GROUP:LABEL=VALUE` entries separated by commas, `*` for any one value. Spaces keep

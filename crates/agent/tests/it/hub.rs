@@ -259,8 +259,8 @@ impl Hub {
         self.keys.serving.certificate_pem()
     }
 
-    /// A certificate of an agent of this hub for `key`, that ended so many seconds ago.
-    pub fn expired_certificate(&self, agent: &AgentIdentity, key: &Key, seconds: i64) -> String {
+    /// A certificate of an agent of this hub for `key`, a day of whose life ended so many seconds ago.
+    pub fn aged_certificate(&self, agent: &AgentIdentity, key: &Key, seconds: i64) -> String {
         let subject = Subject::new(agent.common_name(), agent.organizations());
         let request = CertificateRequest::new(key, &subject).expect("a request");
         let request = CertificateRequest::parse_pem(&request).expect("a request");

@@ -15,8 +15,10 @@ use hyades_api::names::namespaces;
 use hyades_pki::Key;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::core::v1::Event;
+use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
+use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_space::access::authn::expired;
@@ -42,24 +44,29 @@ fn frequent_lease() -> Value {
     json!({"spec": {"leaseDurationSeconds": 1}})
 }
 
-/// Joins, stops the agent, takes its token away and lets its certificate have ended so many seconds
-/// ago.
-async fn cut_off(hub: &Hub, wec: &Wec, seconds: i64) {
-    let agent = wec.run(hub, "cluster1").await;
-    hub.until_available("cluster1").await;
-    agent.cancel();
+/// Lets the certificate of an agent have ended so many seconds ago, a day after it began.
+async fn age(hub: &Hub, wec: &Wec, seconds: i64) {
     let secret = wec.hub_secret().await;
     let identity = AgentIdentity::new(
         "cluster1".parse().expect("a name"),
         &text(&secret, keys::AGENT_NAME),
     );
     let key = Key::from_pem(&text(&secret, keys::KEY)).expect("a key");
-    let expired = hub.expired_certificate(&identity.expect("an agent"), &key, seconds);
-    let patch = json!({"data": {keys::CERTIFICATE: ByteString(expired.into_bytes())}});
+    let aged = hub.aged_certificate(&identity.expect("an agent"), &key, seconds);
+    let patch = json!({"data": {keys::CERTIFICATE: ByteString(aged.into_bytes())}});
     let (name, parameters) = (names::HUB_KUBECONFIG_SECRET, PatchParams::default());
     let api = wec.secrets();
     let patched = api.patch(name, &parameters, &Patch::Merge(patch)).await;
     patched.expect("patched");
+}
+
+/// Joins, stops the agent, takes its token away and lets its certificate have ended so many seconds
+/// ago.
+async fn cut_off(hub: &Hub, wec: &Wec, seconds: i64) {
+    let agent = wec.run(hub, "cluster1").await;
+    hub.until_available("cluster1").await;
+    agent.cancel();
+    age(hub, wec, seconds).await;
     wec.delete_secret(names::BOOTSTRAP_HUB_KUBECONFIG_SECRET)
         .await;
 }
@@ -234,9 +241,8 @@ async fn agents_go_on_with_a_hub_that_was_restored_from_a_backup() {
         .await;
 }
 
-/// Joins with a person's consent, and restores the hub from a backup without the authority that
-/// certified its clients.
-async fn under_another_client_authority(wec: &Wec) -> Hub {
+/// A hub that a person has let the agent into, with a lease that is soon due.
+async fn joined(wec: &Wec) -> Hub {
     let hub = Hub::start(false).await;
     wec.run(&hub, "cluster1").await;
     until("a request", async || {
@@ -248,8 +254,7 @@ async fn under_another_client_authority(wec: &Wec) -> Hub {
     hub.until_available("cluster1").await;
     hub.patch("cluster1", frequent_lease()).await;
     hub.until_renewed(hub.renewed_on().await).await;
-    let backup = hub.backup();
-    hub.restore_under_another_client_authority(backup).await
+    hub
 }
 
 /// Waits until the agent takes it that the hub does not know its certificate.
@@ -268,23 +273,56 @@ async fn until_refused(wec: &Wec) {
     .await;
 }
 
+/// Restores the hub without the authority that certified its clients; returns once its agent has
+/// been let in again, by nobody but the hub, and by the key it had.
+async fn lose_and_regain(hub: Hub, wec: &Wec) {
+    let former = wec.hub_secret().await;
+    let backup = hub.backup();
+    let hub = hub.restore_under_another_client_authority(backup).await;
+    let requests = hub.requests().await.len();
+    let before = hub.renewed_on().await;
+    until_refused(wec).await;
+    hub.until_renewed(before).await;
+    let present = wec.hub_secret().await;
+    assert_eq!(text(&present, keys::KEY), text(&former, keys::KEY));
+    let certificate = |secret| text(secret, keys::CERTIFICATE);
+    assert_ne!(certificate(&present), certificate(&former));
+    assert_eq!(hub.requests().await.len(), requests + 1);
+    hub.until_available("cluster1").await;
+}
+
 #[tokio::test]
 async fn a_hub_restored_under_another_client_authority_takes_the_agent_back_by_its_old_key() {
     LocalSet::new()
         .run_until(async {
             let wec = Wec::start("cluster1").await;
-            let hub = under_another_client_authority(&wec).await;
-            let former = wec.hub_secret().await;
-            let before = hub.renewed_on().await;
-            until_refused(&wec).await;
-            hub.until_renewed(before).await;
-            let present = wec.hub_secret().await;
-            assert_eq!(text(&present, keys::KEY), text(&former, keys::KEY));
-            let certificate = |secret| text(secret, keys::CERTIFICATE);
-            assert_ne!(certificate(&present), certificate(&former));
-            // Nobody has accepted anything: the key is the one that the name belongs to.
-            assert_eq!(hub.requests().await.len(), 2);
-            hub.until_available("cluster1").await;
+            let hub = joined(&wec).await;
+            lose_and_regain(hub, &wec).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_hub_restored_under_another_client_authority_knows_the_key_of_a_renewal_too() {
+    LocalSet::new()
+        .run_until(async {
+            let wec = Wec::start("cluster1").await;
+            let hub = joined(&wec).await;
+            let first = text(&wec.hub_secret().await, keys::KEY);
+            let renewed = async || text(&wec.hub_secret().await, keys::KEY) != first;
+            // Ten minutes of a day are left.
+            age(&hub, &wec, -600).await;
+            until("a renewal", async || renewed().await.then_some(())).await;
+            let key = Key::from_pem(&text(&wec.hub_secret().await, keys::KEY)).expect("a key");
+            let mailboxes: Api<Namespace> = Api::all(hub.client.clone());
+            until("the name belongs to the new key", async || {
+                let mailbox = mailboxes.get("cluster1").await.expect("the mailbox");
+                let pinned = mailbox.annotations().get(names::annotations::PINNED_KEY);
+                (pinned == Some(&key.public_key_sha256())).then_some(())
+            })
+            .await;
+            hub.until_renewed(hub.renewed_on().await).await;
+            lose_and_regain(hub, &wec).await;
         })
         .await;
 }

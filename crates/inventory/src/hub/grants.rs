@@ -38,6 +38,8 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) holder: Holder,
+    /// The pin that is to be written, if one is.
+    pin: Option<Pin>,
     /// Whether the mailbox exists, as far as is known.
     exists: bool,
     /// Metadata to write.
@@ -64,7 +66,7 @@ impl Grants {
     }
 
     /// Finds out who holds the rights of a mailbox, and what must be written into it: a pin, if an
-    /// agent has earned the name or was handed it.
+    /// agent has earned the name, was handed it, or has it by another key now.
     pub(super) async fn plan(
         &self,
         cluster: &ClusterName,
@@ -78,11 +80,7 @@ impl Grants {
                 Some(pin) => self.plan_pin(cluster, true, pin),
                 None => {
                     self.hub.release_settled(cluster);
-                    Plan {
-                        holder: Holder::Pinned(pin),
-                        exists: true,
-                        write: None,
-                    }
+                    self.plan_key(cluster, meta.is_some(), pin)
                 }
             });
         }
@@ -97,6 +95,7 @@ impl Grants {
                 annotations::RIGHTS_TO_GROUP => Holder::Group,
                 _ => Holder::Nobody,
             },
+            pin: None,
             exists: meta.is_some(),
             write: (!stands).then(|| {
                 json!({
@@ -128,12 +127,30 @@ impl Grants {
             marks[annotations::HAND_OVER_TO] = Value::Null;
         }
         Plan {
-            holder: Holder::Pinned(pin),
+            holder: Holder::Pinned(pin.agent.clone()),
+            pin: Some(pin),
             exists,
             write: Some(json!({
                 "labels": {labels::CLUSTER_NAME: cluster.as_str()},
                 "annotations": marks,
             })),
+        }
+    }
+
+    /// What a renewal changes: the name belongs to the key of the owner's newest certificate, and to
+    /// a former one no longer.
+    fn plan_key(&self, cluster: &ClusterName, exists: bool, pin: Pin) -> Plan {
+        let holder = Holder::Pinned(pin.agent.clone());
+        let requests = self.hub.observed.requests_of(cluster.as_str());
+        let newest = requests::newest_key(&requests, &pin.agent);
+        let newest = newest.filter(|key| exists && *key != pin.key_sha256);
+        let pin = newest.map(|key_sha256| Pin { key_sha256, ..pin });
+        let key = |pin: &Pin| json!({"annotations": {annotations::PINNED_KEY: pin.key_sha256}});
+        Plan {
+            holder,
+            exists,
+            write: pin.as_ref().map(key),
+            pin,
         }
     }
 
@@ -192,7 +209,7 @@ impl Grants {
         };
         self.write_mailbox(cluster, plan.exists, metadata.clone())
             .await?;
-        if let Holder::Pinned(pin) = &plan.holder {
+        if let Some(pin) = &plan.pin {
             tracing::info!("the name {cluster} is pinned to {}", pin.agent);
             let mut pinned = self.pinned.borrow_mut();
             pinned.insert(cluster.clone(), pin.clone());

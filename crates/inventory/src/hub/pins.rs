@@ -15,8 +15,8 @@ use serde_json::json;
 pub(super) struct Pin {
     /// The agent.
     pub(super) agent: AgentIdentity,
-    /// SHA-256 of the public key in the request that pinned the name, for people who look into
-    /// a quarrel. Renewals use new keys, so it is not compared.
+    /// SHA-256 of the public key in its newest approved request: first the one that earned the name,
+    /// then that of each renewal. Bootstrap credentials get another certificate for this key alone.
     pub(super) key_sha256: String,
 }
 

@@ -15,6 +15,7 @@ pub(super) use seen::RequestIndex;
 pub(super) use seen::SeenRequest;
 pub(super) use seen::Standing;
 pub(super) use seen::first_approved;
+pub(super) use seen::newest_key;
 pub(super) use verdict::Owner;
 
 use super::Hub;

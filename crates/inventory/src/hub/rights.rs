@@ -1,10 +1,10 @@
 //! The rights of one WEC's agent, as RBAC objects.
 
-use super::pins::Pin;
 use crate::manifests;
 use crate::manifests::named_rule;
 use crate::manifests::rule;
 use hyades_api::identity;
+use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::ClusterName;
 use hyades_api::names;
 use hyades_api::names::annotations;
@@ -22,7 +22,7 @@ pub(super) enum Holder {
     /// Nobody yet: no agent's request has been approved.
     Nobody,
     /// The agent to which the name is pinned.
-    Pinned(Pin),
+    Pinned(AgentIdentity),
     /// Every agent of the WEC's group, as upstream has it: the WEC was accepted by another hub
     /// before this one took over, and its agent has not shown itself yet. Its next renewal pins
     /// the name.
@@ -33,7 +33,7 @@ impl Holder {
     fn subjects(&self, cluster: &ClusterName) -> Vec<Value> {
         match self {
             Self::Nobody => Vec::new(),
-            Self::Pinned(pin) => vec![manifests::user_subject(&pin.agent.common_name())],
+            Self::Pinned(agent) => vec![manifests::user_subject(&agent.common_name())],
             Self::Group => vec![manifests::group_subject(&identity::cluster_group(cluster))],
         }
     }
@@ -224,17 +224,13 @@ fn labelled(mut object: Value, cluster: &str, extra: &BTreeMap<String, String>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyades_api::identity::AgentIdentity;
 
     fn cluster() -> ClusterName {
         "c1".parse().expect("a name")
     }
 
     fn pinned() -> Holder {
-        Holder::Pinned(Pin {
-            agent: AgentIdentity::new(cluster(), "a").expect("an agent"),
-            key_sha256: "00".to_owned(),
-        })
+        Holder::Pinned(AgentIdentity::new(cluster(), "a").expect("an agent"))
     }
 
     #[test]

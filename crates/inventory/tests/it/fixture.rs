@@ -321,9 +321,14 @@ impl Its {
 
     /// Registers a WEC from nothing, and returns once its agent has its rights.
     pub async fn register(&self, cluster: &str, name: &str) -> AgentIdentity {
+        self.register_by(cluster, name, &Key::generate()).await
+    }
+
+    /// Registers a WEC whose agent has this key.
+    pub async fn register_by(&self, cluster: &str, name: &str, key: &Key) -> AgentIdentity {
         let agent = agent(cluster, name);
         self.announce(cluster).await;
-        let request = request(&self.newcomer(), &agent).await;
+        let request = request_for(&self.newcomer(), &agent, key).await;
         approve(&self.admin(), &request).await;
         self.accept(cluster, true).await;
         let client = self.agent(&agent);
@@ -351,8 +356,13 @@ pub fn agent(cluster: &str, name: &str) -> AgentIdentity {
 
 /// Sends a certificate signing request as agents do; returns its name.
 pub async fn request(client: &Client, agent: &AgentIdentity) -> String {
+    request_for(client, agent, &Key::generate()).await
+}
+
+/// Asks for a certificate for a key.
+pub async fn request_for(client: &Client, agent: &AgentIdentity, key: &Key) -> String {
     let subject = Subject::new(agent.common_name(), agent.organizations());
-    let pem = CertificateRequest::new(&Key::generate(), &subject).expect("a request");
+    let pem = CertificateRequest::new(key, &subject).expect("a request");
     let object: CertificateSigningRequest = serde_json::from_value(json!({
         "metadata": {
             "generateName": names::csr_name_prefix(&agent.cluster),

@@ -6,6 +6,7 @@ use crate::fixture::may_renew_lease;
 use crate::fixture::may_see_itself;
 use hyades_api::names::annotations;
 use hyades_inventory::hub::Options;
+use hyades_pki::Key;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
@@ -106,4 +107,51 @@ async fn another_key_under_the_owners_name_waits_and_the_hub_warns() {
     })
     .await;
     assert!(fixture::verdicts(&its.admin(), &stranger).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_name_follows_its_owner_to_the_key_of_a_renewal_and_leaves_the_former_key() {
+    let its = Its::with_hub(Options::default()).await;
+    let (first, second) = (Key::generate(), Key::generate());
+    let agent = its.register_by("c1", "a", &first).await;
+    until_pinned(&its, &first).await;
+    its.hub_writes().clear();
+    let renewal = fixture::request_for(&its.agent(&agent), &agent, &second).await;
+    until_pinned(&its, &second).await;
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    assert_eq!(
+        its.hub_writes().commits(),
+        [
+            format!("PUT {requests}/{renewal}/approval"),
+            "PATCH /api/v1/namespaces/c1".to_owned()
+        ]
+    );
+
+    // With bootstrap credentials, the new key is known and the former one is not.
+    let newcomer = its.newcomer();
+    let known = fixture::request_for(&newcomer, &agent, &second).await;
+    let former = fixture::request_for(&newcomer, &agent, &first).await;
+    its.until("the owner's key is let in", async |admin| {
+        let verdicts = fixture::verdicts(admin, &known).await;
+        verdicts.iter().any(|verdict| verdict.0 == "Approved")
+    })
+    .await;
+    its.until("the hub warns of the other", async |admin| {
+        let events = fixture::events(admin, "c1").await;
+        events
+            .iter()
+            .any(|(reason, _)| reason == "ClusterKeyDiffers")
+    })
+    .await;
+    assert!(fixture::verdicts(&its.admin(), &former).await.is_empty());
+}
+
+async fn until_pinned(its: &Its, key: &Key) {
+    its.until("the name belongs to the key", async |admin| {
+        let mailbox = Api::<Namespace>::all(admin.clone()).get_opt("c1").await;
+        let mailbox = mailbox.expect("an answer");
+        let pinned = mailbox.as_ref().map(ResourceExt::annotations);
+        pinned.and_then(|all| all.get(annotations::PINNED_KEY)) == Some(&key.public_key_sha256())
+    })
+    .await;
 }

@@ -37,7 +37,7 @@ pub struct Wish<'a> {
 pub struct Pinned {
     /// Its common name.
     pub agent: String,
-    /// SHA-256 of the key with which it earned the name; empty if the hub does not say.
+    /// SHA-256 of the key that the name belongs to; empty if the hub does not say.
     pub key_sha256: String,
 }
 

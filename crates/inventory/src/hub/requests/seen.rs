@@ -238,23 +238,29 @@ pub(super) fn read(object: &CertificateSigningRequest) -> Result<Request, NotOur
 
 /// The agent whose request was approved first, among the requests of one WEC.
 pub(in super::super) fn first_approved(requests: &[Arc<SeenRequest>]) -> Option<FirstApproved> {
-    let approved = requests.iter().filter_map(|object| {
-        let Standing::Approved { at, by_rule } = &object.standing else {
-            return None;
-        };
-        let request = object.reading.clone().ok()?;
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let created = object.metadata.creation_timestamp.as_ref();
-        let order = (*at, created.map(|time| time.0), name.clone());
-        let found = FirstApproved {
-            name,
-            request,
-            by_rule: by_rule.clone(),
-        };
-        Some((order, found))
-    });
-    let first = approved.min_by(|(a, _), (b, _)| a.cmp(b));
-    first.map(|(_, found)| found)
+    let first = requests.iter().filter_map(Approved::of);
+    let Approved {
+        object,
+        request,
+        by_rule,
+        ..
+    } = first.min_by_key(Approved::order)?;
+    Some(FirstApproved {
+        name: object.metadata.name.clone().unwrap_or_default(),
+        request: request.clone(),
+        by_rule: by_rule.map(str::to_owned),
+    })
+}
+
+/// SHA-256 of the key in the request of an agent that was approved last, among those of its WEC.
+pub(in super::super) fn newest_key(
+    requests: &[Arc<SeenRequest>],
+    agent: &AgentIdentity,
+) -> Option<String> {
+    let approved = requests.iter().filter_map(Approved::of);
+    let own = approved.filter(|one| one.request.agent == *agent);
+    let newest = own.max_by_key(Approved::order)?;
+    Some(newest.request.key_sha256.clone())
 }
 
 /// What was approved first for a WEC.
@@ -266,6 +272,37 @@ pub(in super::super) struct FirstApproved {
     pub(in super::super) request: Request,
     /// The JoinRule that approved it, if one did.
     pub(in super::super) by_rule: Option<String>,
+}
+
+/// An approved request.
+struct Approved<'a> {
+    object: &'a SeenRequest,
+    request: &'a Request,
+    at: Option<Timestamp>,
+    by_rule: Option<&'a str>,
+}
+
+impl<'a> Approved<'a> {
+    fn of(object: &'a Arc<SeenRequest>) -> Option<Self> {
+        let Standing::Approved { at, by_rule } = &object.standing else {
+            return None;
+        };
+        Some(Self {
+            object,
+            request: object.reading.as_ref().ok()?,
+            at: *at,
+            by_rule: by_rule.as_deref(),
+        })
+    }
+
+    /// By this, requests are in the order in which they were approved. Times are whole seconds, and
+    /// only who has a certificate renews it.
+    fn order(&self) -> impl Ord + use<'a> {
+        let metadata = &self.object.metadata;
+        let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let is_renewal = self.request.is_renewal();
+        (self.at, created, is_renewal, metadata.name.as_deref())
+    }
 }
 
 /// Among which requests of a WEC one is counted.

@@ -237,7 +237,19 @@ fn the_first_approval_counts_by_its_time() {
         (first.name.as_str(), first.request.agent.agent()),
         ("c1-early", "early")
     );
-    assert_eq!(first_approved(&[pending]), None);
+    assert_eq!(first_approved(std::slice::from_ref(&pending)), None);
+
+    // Of one agent, the last one has the key that it works with.
+    let own = [
+        approved("a", 3),
+        pending,
+        approved("a", 9),
+        approved("b", 12),
+    ];
+    let key = |object: &SeenRequest| object.reading.clone().expect("a request").key_sha256;
+    let newest = newest_key(&own, &agent("c1", "a"));
+    assert_eq!(newest, Some(key(&own[2])));
+    assert_eq!(newest_key(&own, &agent("c1", "p")), None);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(super) enum Approval {
     Rule(String),
     /// An administrator's, who handed the name over.
     HandOver,
-    /// That of whoever let the owner in: the request shows the key that earned the name.
+    /// That of whoever let the owner in: the request shows the key that the name belongs to.
     OwnKey,
     /// Its own: it showed the expired certificate of the same key.
     FormerKey,
@@ -42,7 +42,7 @@ pub(super) enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Owner {
     pub(in super::super) agent: AgentIdentity,
-    /// SHA-256 of the public key with which the name was earned; empty if it is not known.
+    /// SHA-256 of the public key that the name belongs to; empty if it is not known.
     pub(in super::super) key_sha256: String,
 }
 
