@@ -7,14 +7,9 @@ use hyades_api::identity::IdentityError;
 /// Why an agent does not start. Everything that can change while it runs is waited for instead.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// A feature gate that does not exist, or a value that is none.
+    /// A feature gate that does not exist or has nothing behind it, or a value that is none.
     #[error("read --feature-gates: {0}")]
     Feature(#[from] FeatureError),
-    /// A feature gate with nothing behind it here.
-    #[error(
-        "the feature gate {0} cannot be switched on: this agent has nothing behind it; remove it from --feature-gates"
-    )]
-    UnsupportedFeature(&'static str),
     /// Several hubs, without what that needs.
     #[error(
         "--bootstrap-kubeconfig-secrets needs the feature gate MultipleHubs and at least two Secrets"

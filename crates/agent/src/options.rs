@@ -41,16 +41,6 @@ pub struct CommonOptions {
     pub feature_gates: Vec<String>,
 }
 
-/// Gates that are off whatever is asked for, since there is nothing behind them here: the API they
-/// fall back to is gone from Kubernetes, or the cache they switch on does not exist.
-const UNSUPPORTED_GATES: [&str; 2] = ["V1beta1CSRAPICompatibility", "ExecutorValidatingCaches"];
-
-/// The gates among `gates` that are switched on and have nothing behind them.
-pub fn unsupported(gates: &FeatureGates) -> Vec<&'static str> {
-    let asked = UNSUPPORTED_GATES.iter().filter(|gate| gates.enabled(gate));
-    asked.copied().collect()
-}
-
 impl CommonOptions {
     /// The state of every gate of both agents.
     ///
@@ -59,11 +49,8 @@ impl CommonOptions {
     /// A gate that does not exist or cannot be had, or a value other than `true` and `false`.
     pub fn gates(&self) -> Result<FeatureGates, AgentError> {
         let families = [Family::AgentRegistration, Family::AgentWork];
-        let gates = FeatureGates::parse(&families, self.feature_gates.iter().map(String::as_str))?;
-        match unsupported(&gates).first() {
-            Some(gate) => Err(AgentError::UnsupportedFeature(gate)),
-            None => Ok(gates),
-        }
+        let stated = self.feature_gates.iter().map(String::as_str);
+        Ok(FeatureGates::parse(&families, stated)?)
     }
 }
 

@@ -61,6 +61,42 @@ impl Family {
     }
 }
 
+/// Gates of upstream with nothing behind them here, and why; nobody can switch them on.
+const WITHOUT_EFFECT: [(&str, &str); 8] = [
+    (
+        "V1beta1CSRAPICompatibility",
+        "the API version that it falls back to is gone from Kubernetes",
+    ),
+    (
+        "ExecutorValidatingCaches",
+        "executors are checked without a cache",
+    ),
+    (
+        "ClusterImporter",
+        "the hub imports no clusters; import one of Cluster API with 'clusteradm join --capi-import'",
+    ),
+    (
+        "ManifestWorkReplicaSet",
+        "the hub follows no ManifestWorkReplicaSets; use 'clusteradm create work --placement'",
+    ),
+    (
+        "CloudEventsDrivers",
+        "works travel through the Kubernetes API and nothing else",
+    ),
+    (
+        "CleanUpCompletedManifestWork",
+        "the hub deletes no works by age; delete them with 'clusteradm delete work'",
+    ),
+    (
+        "SIGPlacementDecision",
+        "the hub writes its decisions in one kind only",
+    ),
+    (
+        "PlacementDebugServer",
+        "the hub tells of its choices in conditions and Events",
+    ),
+];
+
 /// Hub: make the sets `default` and `global`, and put new inventory objects into `default`.
 pub const DEFAULT_CLUSTER_SET: &str = "DefaultClusterSet";
 /// Hub: accept inventory objects without asking.
@@ -94,6 +130,14 @@ pub enum FeatureError {
         /// The names there are.
         known: String,
     },
+    /// There is nothing behind the gate here.
+    #[error("feature gate {name}=true cannot be used: {reason}; leave it out")]
+    WithoutEffect {
+        /// The name asked for.
+        name: &'static str,
+        /// Why, and what does the same.
+        reason: &'static str,
+    },
 }
 
 /// The state of every gate of some families.
@@ -112,6 +156,10 @@ impl FeatureGates {
     }
 
     /// The defaults, changed by texts of the form `NAME=true` or `NAME=false`.
+    ///
+    /// # Errors
+    ///
+    /// A text of another form, a gate that there is not, and one that would have no effect.
     pub fn parse<'a>(
         families: &[Family],
         settings: impl IntoIterator<Item = &'a str>,
@@ -128,7 +176,10 @@ impl FeatureGates {
             };
             gates.set(name.trim(), value)?;
         }
-        Ok(gates)
+        match gates.without_effect().first() {
+            None => Ok(gates),
+            Some(&(name, reason)) => Err(FeatureError::WithoutEffect { name, reason }),
+        }
     }
 
     /// Switches one gate.
@@ -145,17 +196,27 @@ impl FeatureGates {
         }
     }
 
-    /// Takes over the gates of a ClusterManager or Klusterlet; returns the names it does not know.
-    pub fn apply<'a>(&mut self, settings: &'a [FeatureGate]) -> Vec<&'a str> {
-        let unknown = |gate: &&FeatureGate| !self.gates.contains_key(gate.feature.as_str());
-        let refused = settings.iter().filter(unknown);
-        let refused = refused.map(|gate| gate.feature.as_str()).collect();
+    /// Takes over the gates of a ClusterManager or Klusterlet; returns those it refuses: the names
+    /// it does not know, and those that would have no effect, which stay off.
+    pub fn apply(&mut self, settings: &[FeatureGate]) -> Vec<String> {
+        let mut refused = Vec::new();
         for gate in settings {
-            if let Some(state) = self.gates.get_mut(gate.feature.as_str()) {
-                *state = gate.mode == "Enable";
+            match self.gates.get_mut(gate.feature.as_str()) {
+                Some(state) => *state = gate.mode == "Enable",
+                None => refused.push(gate.feature.clone()),
             }
         }
+        for (name, _) in self.without_effect() {
+            self.gates.insert(name, false);
+            refused.push(format!("{name} (not supported)"));
+        }
         refused
+    }
+
+    /// The gates that are on and have nothing behind them, with the reasons.
+    fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+        let is_on = |(name, _): &(&str, &str)| self.enabled(name);
+        WITHOUT_EFFECT.into_iter().filter(is_on).collect()
     }
 
     /// Whether a gate is on. Gates of other families are off.
@@ -226,6 +287,30 @@ mod tests {
         );
         assert!(FeatureGates::parse(&families, ["ResourceCleanup"]).is_err());
         assert!(FeatureGates::parse(&families, ["ResourceCleanup=yes"]).is_err());
+    }
+
+    #[test]
+    fn gates_with_nothing_behind_them_stay_off_with_the_reason() {
+        let families = [Family::HubWork, Family::HubPlacement, Family::AgentWork];
+        for (name, reason) in WITHOUT_EFFECT {
+            let owners = [
+                Family::HubRegistration,
+                Family::HubWork,
+                Family::HubPlacement,
+                Family::AgentRegistration,
+                Family::AgentWork,
+            ];
+            let error = FeatureGates::parse(&owners, [format!("{name}=true").as_str()]);
+            assert_eq!(error, Err(FeatureError::WithoutEffect { name, reason }));
+            assert!(FeatureGates::parse(&owners, [format!("{name}=false").as_str()]).is_ok());
+        }
+        let mut gates = FeatureGates::defaults(&families);
+        let on = FeatureGate {
+            feature: "CloudEventsDrivers".to_owned(),
+            mode: "Enable".to_owned(),
+        };
+        assert_eq!(gates.apply(&[on]), ["CloudEventsDrivers (not supported)"]);
+        assert!(!gates.enabled("CloudEventsDrivers"));
     }
 
     #[test]

@@ -54,7 +54,6 @@ mod taints;
 pub use options::Options;
 pub use options::OptionsError;
 use options::Settings;
-pub(crate) use options::unsupported;
 pub(crate) use rights::own_requests;
 pub use rules::rules;
 

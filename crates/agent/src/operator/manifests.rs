@@ -5,7 +5,6 @@
 use crate::credentials;
 use crate::deployment::Deployment;
 use crate::install::Mode;
-use crate::options::unsupported;
 use hyades_api::crds;
 use hyades_api::features;
 use hyades_api::features::Family;
@@ -143,13 +142,7 @@ impl Plan {
             work.feature_gates.as_slice(),
         ]
         .concat();
-        let unknown = gates.apply(&settings).into_iter();
-        let mut refused_gates: Vec<String> = unknown.map(str::to_owned).collect();
-        for gate in unsupported(&gates) {
-            // A known name; what it would switch on is not there.
-            let _ = gates.set(gate, false);
-            refused_gates.push(format!("{gate} (not supported)"));
-        }
+        let refused_gates = gates.apply(&settings);
         let several = registration.bootstrap_kube_configs.as_ref();
         let bootstrap_secrets = bootstrap_secrets(several, gates.enabled(features::MULTIPLE_HUBS))?;
         let name = klusterlet.metadata.name.clone().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Command lines as Go's tools read them: `--flag=false`, `--some_flag`, and their errors.
 
 use super::names;
+use anyhow::Context;
 use clap::Arg;
 use clap::ArgAction;
 use clap::ArgMatches;
@@ -10,6 +11,8 @@ use clap::error::ContextKind;
 use clap::error::ContextValue;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
+use hyades_api::features::Family;
+use hyades_api::features::FeatureGates;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
@@ -119,6 +122,16 @@ pub fn parse_args<A: clap::Args>(words: &[&str]) -> anyhow::Result<A> {
     let command = A::augment_args(Command::new("clusteradm"));
     let matches = command.try_get_matches_from(words)?;
     Ok(A::from_arg_matches(&matches)?)
+}
+
+/// Reads `--feature-gates`.
+///
+/// # Errors
+///
+/// A text that is no gate, a gate that there is not, or one that would have no effect.
+pub fn parse_gates(families: &[Family], settings: &[String]) -> anyhow::Result<FeatureGates> {
+    let settings = settings.iter().map(String::as_str);
+    FeatureGates::parse(families, settings).context("read --feature-gates")
 }
 
 /// A flag of the form KEY=VALUE.

@@ -7,7 +7,7 @@
 use super::apply;
 use super::choices::Choices;
 use super::cluster_info;
-use super::gates;
+use super::flags::parse_gates;
 use super::pods;
 use super::preflight;
 use super::preflight::Check;
@@ -207,7 +207,7 @@ pub fn plan(args: &InitArgs) -> anyhow::Result<Plan> {
         image: args.choices.image.reference()?,
         create_namespace: args.create_namespace,
         token_kind: TokenKind::of_flag(args.use_bootstrap_token),
-        feature_gates: gates::parse(&install::FEATURE_FAMILIES, &args.feature_gates)?,
+        feature_gates: parse_gates(&install::FEATURE_FAMILIES, &args.feature_gates)?,
         auto_approve_users: args.auto_approved_csr_identities.clone(),
         resources: args.choices.resources()?,
         image_pull_credential: args.choices.pull_credential()?,
@@ -236,7 +236,7 @@ fn check_drivers(args: &InitArgs) -> anyhow::Result<()> {
 
 fn validate(args: &InitArgs) -> anyhow::Result<()> {
     if !args.auto_approved_csr_identities.is_empty() {
-        let gates = gates::parse(&install::FEATURE_FAMILIES, &args.feature_gates)?;
+        let gates = parse_gates(&install::FEATURE_FAMILIES, &args.feature_gates)?;
         if !gates.enabled(features::MANAGED_CLUSTER_AUTO_APPROVAL) {
             bail!(
                 "should enable feature gate ManagedClusterAutoApproval before passing list of identities; add --feature-gates ManagedClusterAutoApproval=true"

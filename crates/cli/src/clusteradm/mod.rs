@@ -19,7 +19,6 @@ mod create;
 mod delete;
 mod elsewhere;
 mod flags;
-mod gates;
 mod get;
 pub mod init;
 pub mod join;

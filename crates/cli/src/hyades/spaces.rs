@@ -110,8 +110,9 @@ pub async fn down(data_dir: &DataDirArgs) -> anyhow::Result<()> {
     let folder = data_dir.resolve()?;
     connect(&folder).await?.stop().await.map_err(told)?;
     print(&format!(
-        "The host on {} has stopped; 'hyades up' resumes it.\n",
-        folder.display()
+        "The host on {} has stopped; 'hyades up{}' resumes it.\n",
+        folder.display(),
+        data_dir.flag()
     ));
     Ok(())
 }

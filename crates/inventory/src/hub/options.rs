@@ -66,36 +66,15 @@ impl Default for Options {
     }
 }
 
-/// Gates that are off whatever is asked for: the API they fall back to is gone from Kubernetes, or
-/// what they would switch on is not done by this hub.
-const UNSUPPORTED_GATES: [&str; 7] = [
-    "V1beta1CSRAPICompatibility",
-    "ClusterImporter",
-    "ManifestWorkReplicaSet",
-    "CloudEventsDrivers",
-    "CleanUpCompletedManifestWork",
-    "SIGPlacementDecision",
-    "PlacementDebugServer",
-];
-
-/// The gates among `gates` that are switched on and have nothing behind them.
-pub(crate) fn unsupported(gates: &FeatureGates) -> Vec<&'static str> {
-    let asked = UNSUPPORTED_GATES.iter().filter(|gate| gates.enabled(gate));
-    asked.copied().collect()
-}
-
 /// Why the hub does not start.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OptionsError {
     /// Another driver than csr.
     #[error("registration driver {0:?} is not supported; use --enabled-registration-drivers=csr")]
     Driver(String),
-    /// A feature gate is unknown or malformed.
+    /// A feature gate is unknown, malformed, or has nothing behind it.
     #[error(transparent)]
     Feature(#[from] FeatureError),
-    /// A feature gate is switched on that has nothing behind it.
-    #[error("feature gate {0} cannot be had: there is nothing behind it here; leave it off")]
-    Gate(&'static str),
     /// A label is not NAME=VALUE.
     #[error("label {0:?} is not of the form NAME=VALUE; correct --labels")]
     Label(String),
@@ -122,9 +101,6 @@ impl Settings {
         }
         let stated = options.feature_gates.iter().map(String::as_str);
         let gates = FeatureGates::parse(&[Family::HubRegistration, Family::AddOnManager], stated)?;
-        if let Some(gate) = unsupported(&gates).first() {
-            return Err(OptionsError::Gate(gate));
-        }
         let label = |text: &String| {
             let (name, value) = text.split_once('=')?;
             (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
@@ -201,7 +177,10 @@ mod tests {
         ));
         assert!(matches!(
             settings(&["--feature-gates=ClusterImporter=true"]),
-            Err(OptionsError::Gate("ClusterImporter"))
+            Err(OptionsError::Feature(FeatureError::WithoutEffect {
+                name: "ClusterImporter",
+                ..
+            }))
         ));
         assert!(matches!(
             settings(&["--labels=x"]),

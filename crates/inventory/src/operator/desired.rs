@@ -259,13 +259,7 @@ pub(super) fn gates(manager: &ClusterManager) -> Gates {
     let mut refused = Vec::new();
     let mut read = |families: &[Family], stated: &[FeatureGate]| {
         let mut gates = FeatureGates::defaults(families);
-        let unknown = gates.apply(stated).into_iter();
-        refused.extend(unknown.map(str::to_owned));
-        for gate in hub::unsupported(&gates) {
-            // A known name; what it would switch on is not there.
-            let _ = gates.set(gate, false);
-            refused.push(format!("{gate} (not supported)"));
-        }
+        refused.extend(gates.apply(stated));
         gates
     };
     let mut stated = registration.map_or_else(Vec::new, |part| part.feature_gates.clone());

@@ -4,8 +4,8 @@ use crate::clusteradm::choices::Choices;
 use crate::clusteradm::choices::read_limited;
 use crate::clusteradm::flags::check_annotations;
 use crate::clusteradm::flags::parse_args;
+use crate::clusteradm::flags::parse_gates;
 use crate::clusteradm::flags::parse_pair;
-use crate::clusteradm::gates;
 use crate::clusteradm::names;
 use crate::target::Target;
 use anyhow::Context;
@@ -329,7 +329,7 @@ pub fn plan(args: &JoinArgs) -> anyhow::Result<Plan> {
         source: source(args, mode.is_hosted())?,
         mode,
         image: args.choices.image.reference()?,
-        feature_gates: gates::parse(&families, &args.feature_gates)?,
+        feature_gates: parse_gates(&families, &args.feature_gates)?,
         addon_registration: addon_registration(args)?,
         annotations: annotations(&args.klusterlet_annotation)?,
     })
