@@ -382,3 +382,68 @@ async fn tell_availability(recorder: &Recorder, before: &ManagedCluster, after: 
         .record(&name, &regarding, kind, reason, &note)
         .await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyades_runtime::kube::Client;
+    use hyades_runtime::kube::client::Body;
+    use hyper::Request;
+    use hyper::Response;
+    use serde_json::Value;
+    use serde_json::json;
+
+    fn cluster(available: Option<&str>) -> ManagedCluster {
+        let conditions = available.map(|status| {
+            json!([{"type": "ManagedClusterConditionAvailable", "status": status, "reason": "r",
+                "message": "m", "lastTransitionTime": "2027-01-01T00:00:00Z"}])
+        });
+        serde_json::from_value(json!({
+            "metadata": {"name": "cluster1", "uid": "u"}, "spec": {},
+            "status": {"conditions": conditions.unwrap_or_else(|| json!([]))},
+        }))
+        .expect("an inventory object")
+    }
+
+    /// The Events that a hub gets when availability goes from one state to another.
+    async fn events(before: Option<&str>, after: Option<&str>) -> Vec<Value> {
+        let sent: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let kept = sent.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let kept = kept.clone();
+            async move {
+                assert_eq!(
+                    request.uri().path(),
+                    "/apis/events.k8s.io/v1/namespaces/cluster1/events"
+                );
+                let body = request.into_body().collect_bytes().await?;
+                let event: Value = serde_json::from_slice(&body)?;
+                kept.lock().expect("events").push(event);
+                Ok::<_, tower::BoxError>(Response::new(Body::from(body)))
+            }
+        });
+        let recorder = Recorder::new(Client::new(service, "default"), "klusterlet-agent", "pod");
+        tell_availability(&recorder, &cluster(before), &cluster(after)).await;
+        let sent = sent.lock().expect("events");
+        sent.clone()
+    }
+
+    #[tokio::test]
+    async fn an_event_tells_when_a_cluster_becomes_available_and_when_it_no_longer_is() {
+        for (before, after, kind, reason) in [
+            (None, Some("True"), "Normal", "Available"),
+            (Some("True"), Some("False"), "Warning", "Unavailable"),
+            (Some("False"), Some("True"), "Normal", "Available"),
+        ] {
+            let told = events(before, after).await;
+            assert_eq!(told.len(), 1, "{reason}");
+            assert_eq!(
+                (&told[0]["type"], &told[0]["reason"]),
+                (&json!(kind), &json!(reason))
+            );
+            assert_eq!(told[0]["regarding"]["kind"], "ManagedCluster");
+            assert_eq!(told[0]["regarding"]["name"], "cluster1");
+        }
+        assert!(events(Some("True"), Some("True")).await.is_empty());
+    }
+}

@@ -20,6 +20,7 @@ pub(crate) mod certificate;
 mod choice;
 mod claims;
 mod contact;
+mod expiry;
 mod hub;
 mod lease;
 mod namespaces;
@@ -46,6 +47,7 @@ use crate::secrets::WatchedSecret;
 use crate::session::Sessions;
 use crate::wec::Wec;
 use crate::wec::with_wec;
+use expiry::Expiry;
 use hyades_api::features;
 use hyades_api::features::FeatureGates;
 use hyades_api::identity::AgentIdentity;
@@ -60,7 +62,6 @@ use plan::Candidate;
 use plan::Held;
 use plan::Learnt;
 use plan::Plan;
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -74,10 +75,6 @@ const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// Length of a random agent name.
 const NAME_LENGTH: usize = 5;
-
-/// Seconds past a certificate's end after which the process calls itself unhealthy: the agent
-/// goes back to bootstrapping by itself, so being still there means that it is stuck.
-const EXPIRY_GRACE_SECONDS: i64 = 60;
 
 /// Runs the component `registration-agent` until shutdown.
 ///
@@ -121,7 +118,7 @@ async fn run_by(
 ) -> Result<(), AgentError> {
     let gates = common.gates()?;
     let observation = Observation::start(wec.client.clone(), &options, &gates);
-    let expiry = Expiry::watched(&context, clock);
+    let expiry = Expiry::watched(&context.health, clock);
     let registering = async {
         let hub_secret = common.hub_kubeconfig_secret.as_str();
         let mut hub = WatchedSecret::start(context.client.clone(), &context.namespace, hub_secret);
@@ -138,7 +135,7 @@ async fn run_by(
             identity,
             hub_secret,
             recorder: Recorder::new(context.client.clone(), "klusterlet-agent", pod),
-            expires_at: &expiry.0,
+            expires_at: expiry.seconds(),
             in_use: Mutex::default(),
             key_may_be_written_down: AtomicBool::new(true),
         };
@@ -373,31 +370,6 @@ async fn follow(shared: &Shared<'_>, plan: Plan, several: bool) -> Outcome {
             let (outcome, ()) = tokio::join!(session, pending::forget(shared));
             outcome
         }
-    }
-}
-
-/// End of the certificate in use, for the process's health. It is forgotten when registration
-/// starts anew.
-struct Expiry(Arc<AtomicI64>);
-
-impl Expiry {
-    fn watched(context: &Context, clock: Clock) -> Self {
-        let expires_at = Arc::new(AtomicI64::new(0));
-        let seen = expires_at.clone();
-        context.health.add_live("hub-kube-config", move || {
-            let end = seen.load(Ordering::Relaxed);
-            if end == 0 || clock.now().as_second() <= end + EXPIRY_GRACE_SECONDS {
-                return Ok(());
-            }
-            Err("the client certificate expires and rebootstrap is required.".to_owned())
-        });
-        Self(expires_at)
-    }
-}
-
-impl Drop for Expiry {
-    fn drop(&mut self) {
-        self.0.store(0, Ordering::Relaxed);
     }
 }
 

@@ -292,10 +292,56 @@ fn watch_facts<K: Fact>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyades_runtime::kube::client::Body;
+    use hyper::Request;
+    use hyper::Response;
+    use serde_json::json;
+    use std::convert::Infallible;
 
     fn facts(with_properties: bool, flags: &[&str]) -> Facts {
         let options = crate::options::tests::parse(flags).expect("flags");
         Facts::new(&options.registration, with_properties)
+    }
+
+    /// An API server that answers its pages with these codes, and 500 to anything else.
+    fn server(pages: &'static [(&str, u16)]) -> Client {
+        let service = tower::service_fn(async move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let page = pages.iter().find(|(page, _)| *page == path);
+            let code = page.map_or(500, |(_, code)| *code);
+            let text = if code == 200 { "ok" } else { "not well" };
+            let status = json!({"code": code, "message": text, "reason": "", "status": "Failure"});
+            let body = if code == 200 {
+                text.to_owned()
+            } else {
+                status.to_string()
+            };
+            let answer = Response::builder()
+                .status(code)
+                .body(Body::from(body.into_bytes()));
+            Ok::<_, Infallible>(answer.expect("an answer"))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn an_older_page_counts_where_the_newer_one_is_unknown_or_forbidden() {
+        for code in [403, 404] {
+            let pages: &'static [_] = match code {
+                403 => &[("/livez", 403), ("/healthz", 200)],
+                _ => &[("/livez", 404), ("/healthz", 200)],
+            };
+            assert_eq!(healthy(&server(pages)).await, Ok(()), "{code}");
+        }
+        assert_eq!(healthy(&server(&[("/livez", 200)])).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_it_is_not_well_is_quoted_and_no_other_page_asked() {
+        let ill = server(&[("/livez", 503), ("/healthz", 200)]);
+        assert_eq!(healthy(&ill).await, Err("503, not well".to_owned()));
+        let older = server(&[("/livez", 404), ("/healthz", 500)]);
+        assert_eq!(healthy(&older).await, Err("500, not well".to_owned()));
     }
 
     fn shelf(pairs: &[(&str, &str)]) -> Shelf {

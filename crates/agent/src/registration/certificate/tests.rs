@@ -110,3 +110,23 @@ fn requests_of_add_ons_of_other_names_and_at_renewal_of_others_do_not_count() {
     assert_eq!(counted(&identity(), Requester::Bootstrap, &requests), 2);
     assert_eq!(counted(&identity(), Requester::Agent, &requests), 1);
 }
+
+#[test]
+fn a_certificate_for_another_key_or_name_is_of_no_use() {
+    let issued = crate::credentials::tests::credentials(&identity().common_name());
+    let key = Key::from_pem(&issued.key_pem).expect("a key");
+    let chain = Certificate::parse_pem_bundle(&issued.certificate_pem).expect("a chain");
+    let subject = chain[0].subject();
+    let judge = |key: &Key, subject: &Subject| {
+        let wanted = Wanted { key, subject };
+        wanted.check(&issued.certificate_pem)
+    };
+    assert_eq!(judge(&key, subject), Ok(()));
+    let other = judge(&Key::generate(), subject).expect_err("another key");
+    assert!(other.contains("another key"), "{other}");
+    let stranger = Subject::new("somebody", identity().organizations());
+    let other = judge(&key, &stranger).expect_err("another name");
+    assert!(other.contains("was asked for"), "{other}");
+    let wanted = Wanted { key: &key, subject };
+    assert!(wanted.check("").is_err());
+}
