@@ -20,6 +20,7 @@ use hyades_api::cluster::ManagedCluster;
 use hyades_api::cluster::ManagedClusterSpec;
 use hyades_pki::Key;
 use hyades_runtime::Trouble;
+use hyades_runtime::backoff;
 use hyades_runtime::backoff::Backoff;
 use hyades_runtime::backoff::Policy;
 use hyades_runtime::client;
@@ -35,7 +36,13 @@ use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// How often an agent without a certificate makes sure of its inventory object; up to twice as long
+/// at random, as upstream's.
+const ANNOUNCE_PERIOD: Duration = Duration::from_secs(3600);
 
 /// Makes the client that presents the bootstrap credentials.
 pub(super) async fn client(kubeconfig: &str) -> Result<Client, client::ClientError> {
@@ -126,11 +133,22 @@ async fn register(
             }
         },
     };
-    let (issued, ()) = tokio::join!(
-        certified(shared, &client, endpoint, &key),
-        create_inventory_object(shared, &client),
-    );
+    let certified = async {
+        tokio::select! {
+            issued = certified(shared, &client, endpoint, &key) => issued,
+            never = announce_again(shared, &client) => match never {},
+        }
+    };
+    let (issued, ()) = tokio::join!(certified, create_inventory_object(shared, &client));
     credentials.renewed(issued)
+}
+
+/// Makes the inventory object again now and then: somebody may delete it while the request waits.
+async fn announce_again(shared: &Shared<'_>, client: &Client) -> Infallible {
+    loop {
+        tokio::time::sleep(backoff::jitter(ANNOUNCE_PERIOD, 1.0)).await;
+        create_inventory_object(shared, client).await;
+    }
 }
 
 async fn certified(

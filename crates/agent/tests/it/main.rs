@@ -10,6 +10,7 @@ mod operator;
 mod partitions;
 mod recovery;
 mod registration;
+mod reporting;
 mod secrecy;
 mod serve;
 mod wec;

@@ -45,7 +45,7 @@ fn frequent_lease() -> Value {
 }
 
 /// Lets the certificate of an agent have ended so many seconds ago, a day after it began.
-async fn age(hub: &Hub, wec: &Wec, seconds: i64) {
+pub async fn age(hub: &Hub, wec: &Wec, seconds: i64) {
     let secret = wec.hub_secret().await;
     let identity = AgentIdentity::new(
         "cluster1".parse().expect("a name"),
