@@ -53,6 +53,8 @@ pub struct InstallOptions {
     pub create_namespace: bool,
     /// Whether the operator is among the objects; not when one runs already.
     pub with_operator: bool,
+    /// Whether what the operator makes for a Klusterlet gets its labels.
+    pub sync_labels: bool,
     /// URL of the WEC's API server to publish on the hub.
     pub external_server_url: Option<String>,
     /// Lifetime to ask for in certificate requests, in seconds.
@@ -86,6 +88,7 @@ impl InstallOptions {
             image_pull_credentials: None,
             create_namespace: true,
             with_operator: true,
+            sync_labels: false,
             external_server_url: None,
             client_cert_expiration_seconds: 31_536_000,
             feature_gates: FeatureGates::defaults(&[Family::AgentRegistration, Family::AgentWork]),
@@ -246,7 +249,10 @@ fn operator(options: &InstallOptions) -> Vec<Value> {
             image: &options.image,
             replicas: 1,
             component: Component::Klusterlet,
-            flags: Vec::new(),
+            flags: match options.sync_labels {
+                true => vec!["--enable-sync-labels".to_owned()],
+                false => Vec::new(),
+            },
             labels: Map::new(),
             pod_annotations: Map::new(),
             placement: None,
@@ -449,6 +455,22 @@ mod tests {
             format!("open-cluster-management-{name}"),
             "the agent's namespace in the WEC"
         );
+    }
+
+    #[test]
+    fn the_operator_copies_labels_when_asked_to() {
+        for sync_labels in [true, false] {
+            let all = objects(&InstallOptions {
+                sync_labels,
+                ..options()
+            });
+            let operator = all.iter().find(|object| object["kind"] == "Deployment");
+            let args = &operator.expect("the operator")["spec"]["template"]["spec"]["containers"]
+                [0]["args"];
+            let args = args.as_array().expect("args");
+            let flag = json!("--enable-sync-labels");
+            assert_eq!(args.contains(&flag), sync_labels);
+        }
     }
 
     #[test]

@@ -222,7 +222,11 @@ pub struct KlusterletAgentOptions {
 
 /// Options of the component `klusterlet`, the agents' operator.
 #[derive(Args, Clone, Debug, Default)]
-pub struct KlusterletOptions {}
+pub struct KlusterletOptions {
+    /// Copy the labels of a Klusterlet to everything made for it
+    #[arg(long)]
+    pub enable_sync_labels: bool,
+}
 
 /// Reads a cluster name given by flag or Secret; an empty one is none.
 ///

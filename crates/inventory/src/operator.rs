@@ -167,7 +167,7 @@ impl Operator {
         objects: &[serde_json::Value],
     ) -> Result<(), ApplyError> {
         for object in objects {
-            match apply::ensure(&self.client, FIELD_MANAGER, object).await {
+            match apply::ensure_with_labels(&self.client, FIELD_MANAGER, object).await {
                 Err(ApplyError::Refused { trouble, .. })
                     if trouble.is_not_found() && policies::is_dispensable(object) =>
                 {
@@ -198,7 +198,7 @@ impl Operator {
         })?;
         if let Some(original) = original {
             let copy = desired::pull_secret(&original, manager, inherited);
-            apply::ensure(&self.client, FIELD_MANAGER, &copy).await?;
+            apply::ensure_with_labels(&self.client, FIELD_MANAGER, &copy).await?;
         }
         Ok(())
     }

@@ -92,8 +92,8 @@ impl Address {
 }
 
 /// Makes the live object hold everything `desired` says, by server-side apply under `manager`,
-/// and writes nothing when it does already. Returns the live object as well. Labels that `manager`
-/// wrote and that `desired` has no longer are taken off; any other field goes with the next write.
+/// and writes nothing when it does already. Returns the live object as well. What `manager` wrote
+/// once and `desired` lacks goes with the next write.
 ///
 /// Values must be given as the server stores them (a quantity `500m`, not `0.5`), or every call
 /// writes.
@@ -101,6 +101,27 @@ pub async fn ensure(
     client: &Client,
     manager: &str,
     desired: &Value,
+) -> Result<(Outcome, DynamicObject), ApplyError> {
+    write_unless(client, manager, desired, |_| true).await
+}
+
+/// As [`ensure`], for objects whose labels `manager` alone decides about: one that it wrote once
+/// and that `desired` lacks is taken off at once.
+pub async fn ensure_with_labels(
+    client: &Client,
+    manager: &str,
+    desired: &Value,
+) -> Result<(Outcome, DynamicObject), ApplyError> {
+    let stands = |live: &DynamicObject| !has_former_label(live, manager, desired);
+    write_unless(client, manager, desired, stands).await
+}
+
+/// Applies `desired` unless the live object holds it and `stands`.
+async fn write_unless(
+    client: &Client,
+    manager: &str,
+    desired: &Value,
+    stands: impl Fn(&DynamicObject) -> bool,
 ) -> Result<(Outcome, DynamicObject), ApplyError> {
     let address = Address::of(desired)?;
     let api = address.api(client);
@@ -112,7 +133,7 @@ pub async fn ensure(
         None => Outcome::Created,
         Some(live) => {
             let value = serde_json::to_value(&live).unwrap_or_default();
-            if covers(&value, desired) && !has_former_label(&live, manager, desired) {
+            if covers(&value, desired) && stands(&live) {
                 return Ok((Outcome::Unchanged, live));
             }
             Outcome::Updated

@@ -20,6 +20,7 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use serde_json::Value;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -27,6 +28,8 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Done {
     generation: i64,
+    /// The Klusterlet's labels on what was applied.
+    inherited: BTreeMap<String, String>,
     at: Instant,
     /// Namespaces that have the credentials for pulling images.
     pull_secrets_in: BTreeSet<String>,
@@ -56,6 +59,7 @@ impl Operator {
         let is_current = match self.known.lock().await.get(&plan.name) {
             Some(known) => known.applied.as_ref().is_some_and(|done| {
                 done.generation == generation
+                    && done.inherited == plan.inherited
                     && done.at.elapsed() < RESYNC
                     && wanting.is_subset(&done.pull_secrets_in)
             }),
@@ -71,6 +75,7 @@ impl Operator {
             if let Some(known) = self.known.lock().await.get_mut(&plan.name) {
                 known.applied = Some(Done {
                     generation,
+                    inherited: plan.inherited.clone(),
                     at: Instant::now(),
                     pull_secrets_in: wanting,
                 });
@@ -122,7 +127,7 @@ impl Operator {
         }
         // Without one the operator's own image needs none, and neither does the agents'.
         if let Some(secret) = self.pull_secret().await.map_err(here)? {
-            let copy = |namespace| copy_of(&secret, namespace);
+            let copy = |namespace| copy_of(&secret, namespace, plan);
             ensure_all(&self.client, &[copy(plan.namespace.as_str())])
                 .await
                 .map_err(here)?;
@@ -170,11 +175,13 @@ impl Operator {
 }
 
 /// The same credentials for pulling images, for another namespace.
-fn copy_of(secret: &Secret, namespace: &str) -> Value {
+fn copy_of(secret: &Secret, namespace: &str, plan: &Plan) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": names::IMAGE_PULL_SECRET, "namespace": namespace},
+        "metadata": {
+            "name": names::IMAGE_PULL_SECRET, "namespace": namespace, "labels": plan.labels(),
+        },
         "type": secret.type_,
         "data": secret.data,
     })
@@ -183,7 +190,7 @@ fn copy_of(secret: &Secret, namespace: &str) -> Value {
 async fn ensure_all(client: &Client, objects: &[Value]) -> Result<(), ApplyError> {
     let ensuring = objects
         .iter()
-        .map(|object| apply::ensure(client, MANAGER, object));
+        .map(|object| apply::ensure_with_labels(client, MANAGER, object));
     for result in futures::future::join_all(ensuring).await {
         result?;
     }

@@ -11,6 +11,7 @@ use crate::credentials::keys;
 use crate::install;
 use crate::token;
 use crate::token::Claims;
+use hyades_api::labelling;
 use hyades_api::names;
 use hyades_pki::kubeconfig::User;
 use hyades_runtime::Trouble;
@@ -108,7 +109,8 @@ pub(super) async fn ensure_kubeconfigs(
         let text = endpoint
             .kubeconfig_of(user)
             .map_err(|error| error.to_string())?;
-        let secret = install::kubeconfig_secret(&plan.namespace, name, &text);
+        let mut secret = install::kubeconfig_secret(&plan.namespace, name, &text);
+        labelling::add(&mut secret, &plan.inherited);
         apply::ensure(management, super::reconcile::MANAGER, &secret)
             .await
             .map_err(|error| error.to_string())?;

@@ -12,6 +12,7 @@ use hyades_api::features::FeatureGates;
 use hyades_api::identity::ClusterName;
 use hyades_api::image;
 use hyades_api::image::Component;
+use hyades_api::labelling;
 use hyades_api::names;
 use hyades_api::names::annotations;
 use hyades_api::names::labels;
@@ -22,6 +23,7 @@ use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// A Klusterlet, read once: what its agents are called, where they run and what they do.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +44,8 @@ pub struct Plan {
     pub refused_gates: Vec<String>,
     /// Several hubs to choose from.
     pub bootstrap_secrets: Option<BootstrapSecrets>,
+    /// Labels of the Klusterlet that everything made for it gets too.
+    pub(super) inherited: BTreeMap<String, String>,
     pub(super) klusterlet: Klusterlet,
     default_image: String,
 }
@@ -161,9 +165,18 @@ impl Plan {
             gates,
             refused_gates,
             bootstrap_secrets,
+            inherited: BTreeMap::new(),
             default_image: image::reference(),
             klusterlet: klusterlet.clone(),
         })
+    }
+
+    /// The same plan, with the Klusterlet's own labels on everything that is its alone. Definitions
+    /// are shared by all Klusterlets and stay as they are.
+    #[must_use]
+    pub fn handing_labels_on(mut self) -> Self {
+        self.inherited = labelling::inherited(self.klusterlet.metadata.labels.as_ref());
+        self
     }
 
     /// Name of the cluster: the Klusterlet's, or the one its agent has chosen.
@@ -232,7 +245,7 @@ impl Plan {
             "metadata": {
                 "name": name,
                 "annotations": {annotations::WORKLOAD_ALLOWED: "management"},
-                "labels": {labels::CREATED_BY_KLUSTERLET: self.name},
+                "labels": self.labels(),
             },
         })
     }
@@ -249,7 +262,12 @@ impl Plan {
     }
 
     pub(super) fn labels(&self) -> Map<String, Value> {
-        Map::from_iter([(labels::CREATED_BY_KLUSTERLET.to_owned(), json!(self.name))])
+        let inherited = self.inherited.iter();
+        let mut labels: Map<_, _> = inherited
+            .map(|(key, value)| (key.clone(), json!(value)))
+            .collect();
+        labels.insert(labels::CREATED_BY_KLUSTERLET.to_owned(), json!(self.name));
+        labels
     }
 
     /// The Deployments of the mode. Without `credentials` for the hub the work agent has no pods:
@@ -258,7 +276,7 @@ impl Plan {
         let spec = &self.klusterlet.spec;
         let deployment =
             |name: &str, app, container, account: &str, image: &str, component, flags, replicas| {
-                Deployment {
+                let mut deployment = Deployment {
                     name,
                     namespace: &self.namespace,
                     app,
@@ -282,7 +300,9 @@ impl Plan {
                         .as_ref()
                         .map(|alias| (alias.ip.as_str(), alias.hostname.as_str())),
                 }
-                .render()
+                .render();
+                labelling::add(&mut deployment, &self.inherited);
+                deployment
             };
         if self.mode.is_singleton() {
             let mut flags = self.common_flags();

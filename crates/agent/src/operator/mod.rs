@@ -47,10 +47,11 @@ const WORKERS: usize = 2;
 /// # Errors
 ///
 /// None at present: everything that can change is waited for.
-pub async fn run(_options: KlusterletOptions, context: Context) -> Result<(), AgentError> {
+pub async fn run(options: KlusterletOptions, context: Context) -> Result<(), AgentError> {
     let queue = Queue::new();
     let klusterlets = watch_klusterlets(&context, queue.clone());
-    let operator = Operator::new(context.client.clone(), klusterlets, queue.clone());
+    let client = context.client.clone();
+    let operator = Operator::new(client, klusterlets, queue.clone(), options);
     controller::work(
         "Klusterlet",
         queue,
@@ -71,7 +72,9 @@ fn watch_klusterlets(context: &Context, queue: Queue<String>) -> Cache<Klusterle
             Change::Applied(klusterlet) => {
                 // The operator's own writes, finalizer and status, are no news.
                 let deleting = klusterlet.metadata.deletion_timestamp.is_some();
-                let trigger = (klusterlet.uid(), klusterlet.metadata.generation, deleting);
+                let labels = klusterlet.metadata.labels.clone();
+                let generation = klusterlet.metadata.generation;
+                let trigger = (klusterlet.uid(), generation, deleting, labels);
                 if known.insert(klusterlet.name_any(), trigger.clone()) != Some(trigger) {
                     queue.add(klusterlet.name_any());
                 }

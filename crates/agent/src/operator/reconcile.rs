@@ -15,6 +15,7 @@ use super::status::Applied;
 use super::status::Rollout;
 use super::surroundings::AddOnNamespaces;
 use super::surroundings::Surroundings;
+use crate::options::KlusterletOptions;
 use hyades_api::conditions::Statement;
 use hyades_api::names;
 use hyades_api::names::finalizers;
@@ -92,6 +93,7 @@ pub struct Operator {
     klusterlets: Cache<Klusterlet>,
     pub(super) queue: Queue<String>,
     pub(super) known: Mutex<HashMap<String, Known>>,
+    options: KlusterletOptions,
 }
 
 /// Why a Klusterlet must be tried again.
@@ -123,13 +125,19 @@ fn written(action: &'static str) -> impl Fn(hyades_runtime::kube::Error) -> Oper
 
 impl Operator {
     /// An operator that knows nothing yet.
-    pub fn new(client: Client, klusterlets: Cache<Klusterlet>, queue: Queue<String>) -> Self {
+    pub fn new(
+        client: Client,
+        klusterlets: Cache<Klusterlet>,
+        queue: Queue<String>,
+        options: KlusterletOptions,
+    ) -> Self {
         Self {
             api: Api::all(client.clone()),
             client,
             klusterlets,
             queue,
             known: Mutex::default(),
+            options,
         }
     }
 
@@ -143,7 +151,12 @@ impl Operator {
             return Ok(None);
         };
         let deleting = klusterlet.metadata.deletion_timestamp.is_some();
-        match Plan::of(&klusterlet) {
+        let plan = Plan::of(&klusterlet);
+        let plan = match self.options.enable_sync_labels {
+            true => plan.map(Plan::handing_labels_on),
+            false => plan,
+        };
+        match plan {
             Ok(plan) if deleting => self.remove(&klusterlet, &plan).await,
             Ok(plan) => self.establish(&klusterlet, &plan).await,
             Err(error) if deleting => {

@@ -5,6 +5,7 @@ use crate::until;
 use crate::until_gone;
 use crate::wec::Wec;
 use hyades_agent::install::Mode;
+use hyades_agent::options::KlusterletOptions;
 use hyades_api::conditions;
 use hyades_api::conditions::klusterlet as known;
 use hyades_api::names;
@@ -180,6 +181,41 @@ async fn an_agent_that_moves_to_another_namespace_leaves_none_behind() {
             wec.patch_klusterlet(moved).await;
             until_namespace(&wec, "open-cluster-management-new", true).await;
             until_namespace(&wec, namespaces::AGENT, false).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn labels_of_the_klusterlet_reach_what_is_made_for_it_and_leave_it_again() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(false).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", Mode::Singleton).await;
+            wec.start_operator_with(KlusterletOptions {
+                enable_sync_labels: true,
+            });
+            let told = until_reason(&wec, known::APPLIED, "KlusterletApplied").await;
+            let team = async || {
+                let deployment = wec.deployment("klusterlet-agent").await;
+                let pods = deployment.spec.template.metadata?.labels?;
+                let spaces: Api<Namespace> = Api::all(wec.client.clone());
+                let space = spaces.get(namespaces::AGENT).await.expect("a namespace");
+                let all = [deployment.metadata.labels?, pods, space.metadata.labels?];
+                Some(all.map(|labels| labels.get("team").cloned()))
+            };
+            for wanted in [Some("edge".to_owned()), None] {
+                let label = json!({"metadata": {"labels": {"team": wanted}}});
+                wec.patch_klusterlet(label).await;
+                until("all that is made follows the label", async || {
+                    let all = std::array::from_fn(|_| wanted.clone());
+                    (team().await == Some(all)).then_some(())
+                })
+                .await;
+            }
+            let now = wec.klusterlets().get(names::KLUSTERLET).await;
+            let now = now.expect("the Klusterlet").metadata.generation;
+            assert_eq!(now, told.metadata.generation, "its spec is the same");
         })
         .await;
 }

@@ -12,6 +12,7 @@ use hyades_agent::install::InstallOptions;
 use hyades_agent::install::Mode;
 use hyades_agent::operator;
 use hyades_agent::options::KlusterletAgentOptions;
+use hyades_agent::options::KlusterletOptions;
 use hyades_agent::singleton;
 use hyades_api::conditions;
 use hyades_api::names;
@@ -142,9 +143,14 @@ impl Wec {
 
     /// Starts the operator under its own account. The token stops it.
     pub fn start_operator(&self) -> CancellationToken {
+        self.start_operator_with(KlusterletOptions::default())
+    }
+
+    /// As [`Wec::start_operator`], with flags.
+    pub fn start_operator_with(&self, options: KlusterletOptions) -> CancellationToken {
         let context = self.context(namespaces::OPERATOR, names::KLUSTERLET);
         let shutdown = context.shutdown.clone();
-        tokio::spawn(operator::run(Default::default(), context));
+        tokio::spawn(operator::run(options, context));
         shutdown
     }
 

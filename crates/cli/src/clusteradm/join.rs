@@ -248,6 +248,7 @@ async fn render(
         image_pull_credentials: args.choices.pull_credential()?,
         create_namespace: args.create_namespace,
         with_operator: !operator_runs(session).await?,
+        sync_labels: args.enable_sync_labels,
         client_cert_expiration_seconds: args.client_cert_expiration_seconds,
         feature_gates: plan.feature_gates.clone(),
         cluster_annotations: plan.annotations.clone(),

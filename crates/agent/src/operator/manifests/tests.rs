@@ -220,3 +220,38 @@ fn placement_priority_and_resources_reach_every_pod() {
         );
     }
 }
+
+#[test]
+fn all_that_is_a_klusterlets_own_carries_its_labels_where_they_are_handed_on() {
+    let mut object = klusterlet(json!({"clusterName": "cluster1"}));
+    let stated = [("app", "mine"), ("team", "edge")];
+    let owned = stated.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    object.metadata.labels = Some(owned.into());
+    let plain = Plan::of(&object).expect("a plan");
+    let everything = |plan: &Plan| -> Vec<Value> {
+        let namespaces = [plan.klusterlet_namespace(), plan.addon_namespace()];
+        let rights = plan.addon_rights().into_iter().chain(plan.managed_rights());
+        let rights = rights.chain(plan.management_rights());
+        namespaces
+            .into_iter()
+            .chain(rights)
+            .chain(plan.deployments(true))
+            .collect()
+    };
+    let labels = |object: &Value| object["metadata"]["labels"].clone();
+    for object in everything(&plain) {
+        assert_eq!(labels(&object)["team"], Value::Null, "{object}");
+    }
+    let handing = plain.handing_labels_on();
+    for object in everything(&handing) {
+        assert_eq!(labels(&object)["team"], "edge", "{object}");
+        assert_eq!(
+            labels(&object)[labels::CREATED_BY_KLUSTERLET],
+            "klusterlet",
+            "{object}"
+        );
+        assert_ne!(labels(&object)["app"], "mine");
+    }
+    let pods = &handing.deployments(true)[0]["spec"]["template"];
+    assert_eq!(labels(pods)["team"], "edge");
+}

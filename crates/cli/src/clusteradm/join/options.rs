@@ -54,6 +54,9 @@ pub struct JoinArgs {
     /// Let the agent use the URL that the hub's cluster-info names
     #[arg(long)]
     pub force_internal_endpoint_lookup: bool,
+    /// Copy the labels of the Klusterlet to everything made for it
+    #[arg(long)]
+    pub enable_sync_labels: bool,
     /// Wait until the agent runs and the hub knows the cluster
     #[arg(long)]
     pub wait: bool,
@@ -151,8 +154,6 @@ impl JoinArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 struct RefusedInJoin {
     #[arg(long, hide = true)]
-    enable_sync_labels: bool,
-    #[arg(long, hide = true)]
     hub_cluster_arn: Option<String>,
     #[arg(long, hide = true)]
     managed_cluster_arn: Option<String>,
@@ -169,11 +170,6 @@ impl RefusedInJoin {
         let aws = "registration with AWS IAM is not supported; the agent registers with csr";
         let grpc = "registration over gRPC is not supported; the agent registers with csr";
         let given = [
-            (
-                self.enable_sync_labels,
-                "--enable-sync-labels",
-                "labels of the Klusterlet are not copied to what it makes",
-            ),
             (self.hub_cluster_arn.is_some(), "--hub-cluster-arn", aws),
             (
                 self.managed_cluster_arn.is_some(),
@@ -317,6 +313,11 @@ pub fn plan(args: &JoinArgs) -> anyhow::Result<Plan> {
     check_expiration(args.client_cert_expiration_seconds)?;
     let mode = mode(&args.mode, args.singleton)?;
     check_proxy(args)?;
+    if args.enable_sync_labels && mode.is_hosted() {
+        bail!(
+            "--enable-sync-labels cannot be used in hosted mode: it is a setting of the operator, which runs in the hosting cluster already; leave it out"
+        );
+    }
     Ok(Plan {
         cluster: args.cluster_name.parse()?,
         token: args.hub_token.clone(),

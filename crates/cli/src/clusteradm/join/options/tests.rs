@@ -86,7 +86,16 @@ fn what_cannot_be_had_is_refused_by_name() {
             &["--klusterlet-values-file", "x"][..],
             "--klusterlet-values-file",
         ),
-        (&["--enable-sync-labels"], "--enable-sync-labels"),
+        (
+            &[
+                "--enable-sync-labels",
+                "--mode",
+                "hosted",
+                "--managed-cluster-kubeconfig",
+                "x",
+            ],
+            "--enable-sync-labels",
+        ),
         (
             &["--feature-gates", "ExecutorValidatingCaches=true"],
             "ExecutorValidatingCaches",
