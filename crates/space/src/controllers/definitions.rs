@@ -1,4 +1,5 @@
-//! Deleting a CustomResourceDefinition deletes its objects first.
+//! Deleting a CustomResourceDefinition deletes its objects first, and lets others of its group have
+//! the names that it held.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::names::resource_prefix;
 use crate::names::split_key;
 use crate::object;
 use crate::status::Status;
+use crate::strategy::definitions;
 
 /// Starts the controller.
 pub fn spawn(space: &Loopback, stop: &CancellationToken) -> JoinHandle<()> {
@@ -45,6 +47,9 @@ pub fn spawn(space: &Loopback, stop: &CancellationToken) -> JoinHandle<()> {
                 feed.add(name.to_owned());
             } else {
                 going.remove(name);
+            }
+            if event.value.is_none() {
+                feed.add(name.to_owned());
             }
         }),
     );
@@ -83,7 +88,8 @@ fn definition_of(key: &str) -> Option<String> {
 async fn reconcile(space: &Loopback, name: &str) -> Result<(), Status> {
     let definition = match space.get(&Gvr::CUSTOM_RESOURCE_DEFINITIONS, None, name) {
         Ok(definition) => definition,
-        Err(status) => return absent_is_done::<()>(Err(status)),
+        Err(status) if status.is_not_found() => return give_names(space, name).await,
+        Err(status) => return Err(status),
     };
     let finalizers = object::finalizers(&definition);
     if !object::is_deleting(&definition) || !finalizers.contains(&CUSTOM_RESOURCE_FINALIZER) {
@@ -112,6 +118,23 @@ async fn reconcile(space: &Loopback, name: &str) -> Result<(), Status> {
             .merge_patch(&Gvr::CUSTOM_RESOURCE_DEFINITIONS, None, name, "", patch)
             .await,
     )
+}
+
+/// Has the names of others of a group decided on again once a definition of it is gone.
+async fn give_names(space: &Loopback, gone: &str) -> Result<(), Status> {
+    let resource = &Gvr::CUSTOM_RESOURCE_DEFINITIONS;
+    let (definitions, _) = space.list(resource, None, "")?;
+    let group = gone.split_once('.').map(|(_, group)| group);
+    for definition in &definitions {
+        let is_refused = !definitions::holds(definition, "NamesAccepted");
+        if is_refused && definition["spec"]["group"].as_str() == group {
+            // Names are decided on with every write.
+            let name = object::name(definition);
+            let written = space.merge_patch(resource, None, name, "", json!({}));
+            absent_is_done(written.await)?;
+        }
+    }
+    Ok(())
 }
 
 /// The resource in a version that is served; the objects are the same in all.

@@ -116,9 +116,14 @@ fn stored_versions(object: &Value, old: Option<&Value>) -> Vec<Value> {
 
 /// Whether a definition's conditions say that it is served.
 pub(crate) fn is_established(definition: &Value) -> bool {
+    holds(definition, "Established")
+}
+
+/// Whether a definition has a condition that is true.
+pub(crate) fn holds(definition: &Value, kind: &str) -> bool {
     let conditions = definition["status"]["conditions"].as_array();
     conditions
         .into_iter()
         .flatten()
-        .any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+        .any(|condition| condition["type"] == kind && condition["status"] == "True")
 }

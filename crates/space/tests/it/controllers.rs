@@ -259,3 +259,48 @@ async fn a_deleted_definition_goes_with_its_objects() {
         )
         .await;
 }
+
+#[tokio::test]
+async fn names_of_a_definition_that_goes_are_given_to_the_one_that_wanted_them() {
+    let space = TestSpace::start().await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = |plural: &str, group: &str| {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.{group}")},
+            "spec": {
+                "group": group, "scope": "Namespaced",
+                "names": {"plural": plural, "kind": "Widget", "listKind": format!("{plural}List")},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }],
+            },
+        })
+    };
+    let state = |answer: &Value| {
+        let conditions = answer["status"]["conditions"].as_array();
+        let conditions = conditions.into_iter().flatten();
+        conditions
+            .map(|condition| (condition["type"].clone(), condition["status"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let both = |status: &str| ["NamesAccepted", "Established"].map(|it| (json!(it), json!(status)));
+    space
+        .must("POST", path, Some(&definition("firsts", "demo.io")))
+        .await;
+    let second = space
+        .must("POST", path, Some(&definition("seconds", "demo.io")))
+        .await;
+    assert_eq!(state(&second), both("False"));
+    space
+        .must("DELETE", &format!("{path}/firsts.demo.io"), None)
+        .await;
+    space
+        .eventually(
+            "the second definition to have the kind",
+            &format!("{path}/seconds.demo.io"),
+            |answer| state(&answer.body) == both("True"),
+        )
+        .await;
+}
