@@ -43,9 +43,11 @@ use hyades_api::names;
 use hyades_api::names::apps;
 use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
+use hyades_runtime::Trouble;
 use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
+use hyades_runtime::kube::api::DeleteParams;
 use managed::Managed;
 use options::Plan;
 use options::plan;
@@ -54,8 +56,10 @@ use place::Place;
 /// What a join came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The agent was installed; the cluster waits for acceptance.
+    /// The agent was installed; the cluster waits for acceptance, as far as is known.
     Installed,
+    /// The agent was installed, and the hub accepted the cluster without a person.
+    Accepted,
     /// The cluster was registered already; nothing was changed.
     RegisteredAlready,
 }
@@ -66,15 +70,17 @@ pub enum Outcome {
 ///
 /// The first step that failed.
 pub async fn run(session: &Session, args: &JoinArgs) -> anyhow::Result<()> {
-    let cluster = args.cluster_name.as_str();
-    if execute(session, args).await? == Outcome::RegisteredAlready {
-        session.console.line(format!(
-            "Cluster {cluster} is registered with the hub {} already; nothing was changed.",
-            args.hub_apiserver
-        ));
-        return Ok(());
+    let (cluster, hub) = (&args.cluster_name, &args.hub_apiserver);
+    let console = session.console;
+    match execute(session, args).await? {
+        Outcome::Installed => console.text(&farewell(&session.header, cluster)),
+        Outcome::Accepted => console.line(format!(
+            "The hub {hub} has accepted cluster {cluster} already; nothing is left to do there."
+        )),
+        Outcome::RegisteredAlready => console.line(format!(
+            "Cluster {cluster} is registered with the hub {hub} already; nothing was changed."
+        )),
     }
-    session.console.text(&farewell(&session.header, cluster));
     Ok(())
 }
 
@@ -136,11 +142,12 @@ async fn install(
     };
     let on_hub = hub.name(plan.cluster.as_str()).await;
     let place = Place::find(session, plan).await?;
-    match judge(session, plan, &place, &server, on_hub).await? {
-        Decision::Join => {}
+    let is_ended = match judge(session, plan, &place, &server, on_hub).await? {
+        Decision::Join => false,
+        Decision::JoinAnew => true,
         Decision::NothingToDo => return Ok(Outcome::RegisteredAlready),
         Decision::Refuse(reason) => bail!(reason),
-    }
+    };
     let access = BootstrapAccess {
         server: &server,
         certificate_authority: authority,
@@ -154,9 +161,16 @@ async fn install(
     options.klusterlet_name.clone_from(&place.klusterlet);
     let objects = install::objects(&options);
     apply::objects(session, &objects, args.output_file.as_deref()).await?;
+    if is_ended && !session.dry_run {
+        // After the new token is there, with which the agent starts anew.
+        take_credentials(&session.target, &place).await?;
+    }
     if args.wait && !session.dry_run {
         let waited = wait(session, &hub, &place, plan.cluster.as_str()).await;
         doctor::after(waited, session.console, &[(&session.target, None)]).await?;
+        if hub.accepts(plan.cluster.as_str()).await {
+            return Ok(Outcome::Accepted);
+        }
     }
     Ok(Outcome::Installed)
 }
@@ -199,6 +213,18 @@ fn checks(authority: Option<&str>) -> [preflight::Check; 3] {
         ("DeployMode Check", Finding::passed()),
         ("ClusterName Check", Finding::passed()),
     ]
+}
+
+/// Takes from an agent the credentials of an earlier registration.
+async fn take_credentials(target: &Target, place: &Place) -> anyhow::Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(target.client.clone(), &place.namespace);
+    let name = names::HUB_KUBECONFIG_SECRET;
+    match secrets.delete(name, &DeleteParams::default()).await {
+        Err(error) if !Trouble::of(&error).is_not_found() => {
+            Err(target.explain("delete the credentials of an ended registration", &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Looks for an earlier registration of this cluster.

@@ -23,6 +23,9 @@ pub struct Registration {
 pub enum Decision {
     /// Join: there is no registration to disturb.
     Join,
+    /// Join, and take away the credentials of a registration that the hub has ended: with them the
+    /// agent would go on asking for rights that nobody gives it any more.
+    JoinAnew,
     /// Everything wanted is there.
     NothingToDo,
     /// The text of the refusal.
@@ -58,7 +61,10 @@ pub fn decide(
             // What is left of an agent that was taken out is no registration; but the name may be
             // its own still.
             let is_own = present.cluster == cluster.as_str() && present.hub == hub;
-            decide_new(cluster, hub, is_own, on_hub)
+            match is_own && on_hub == NameOnHub::Free {
+                true => Decision::JoinAnew,
+                false => decide_new(cluster, hub, is_own, on_hub),
+            }
         }
         None => decide_new(cluster, hub, false, on_hub),
         Some(present) if present.cluster != cluster.as_str() || present.hub != hub => {
@@ -68,7 +74,7 @@ pub fn decide(
             ))
         }
         // The hub has forgotten the cluster: joining again is what brings it back.
-        Some(_) if on_hub == NameOnHub::Free => Decision::Join,
+        Some(_) if on_hub == NameOnHub::Free => Decision::JoinAnew,
         Some(_) => Decision::NothingToDo,
     }
 }
@@ -130,7 +136,10 @@ mod tests {
     #[test]
     fn a_cluster_that_its_hub_forgot_joins_again() {
         let present = Some(("cluster1", HUB));
-        assert_eq!(decided(present, true, NameOnHub::Free), Decision::Join);
+        for is_installed in [true, false] {
+            let decision = decided(present, is_installed, NameOnHub::Free);
+            assert_eq!(decision, Decision::JoinAnew);
+        }
         assert_eq!(decided(present, false, NameOnHub::Joined), Decision::Join);
     }
 

@@ -8,6 +8,8 @@ use super::options::Plan;
 use crate::clusteradm::cluster_info;
 use crate::clusteradm::cluster_info::ClusterInfo;
 use crate::clusteradm::preflight::resources;
+use crate::wait;
+use crate::wait::Look;
 use anyhow::Context;
 use anyhow::anyhow;
 use anyhow::bail;
@@ -22,6 +24,11 @@ use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::Config;
+use std::time::Duration;
+
+/// For how long a hub is looked at that may accept a cluster without a person: one that has a rule
+/// for it does so within some tens of milliseconds, and whoever has to accept it waits no longer.
+const ACCEPTANCE_LOOK: Duration = Duration::from_secs(1);
 
 /// A hub as seen with the token of a new agent.
 pub struct Hub {
@@ -96,6 +103,9 @@ impl Hub {
         let advice = match Trouble::of(error) {
             Trouble::Unauthorized(_) => {
                 "; get a new token with 'clusteradm get token' on the hub (they live an hour)"
+            }
+            Trouble::Forbidden(_) => {
+                "; give new clusters their rights again with 'clusteradm init' on the hub"
             }
             Trouble::Untrusted(_) => {
                 "; give the right authority with --ca-file, or a --hub-apiserver that the hub's certificate names"
@@ -192,6 +202,24 @@ impl Hub {
             }
             Err(_) => NameOnHub::Unknown,
         }
+    }
+
+    /// Whether the hub accepts a cluster without a person, as far as it does so soon and the token
+    /// may see it.
+    pub async fn accepts(&self, cluster: &str) -> bool {
+        let api: Api<ManagedCluster> = Api::all(self.client.clone());
+        let what = format!("the hub to accept the managed cluster {cluster} by a rule of its own");
+        let waited = wait::until(&what, ACCEPTANCE_LOOK, || async {
+            let object = api.get(cluster).await?;
+            let accepted = conditions::managed_cluster::HUB_ACCEPTED;
+            Ok(
+                match conditions::is_true(&object.status.conditions, accepted) {
+                    true => Look::Done(()),
+                    false => Look::NotYet("not accepted yet".to_owned()),
+                },
+            )
+        });
+        waited.await.is_ok()
     }
 }
 
