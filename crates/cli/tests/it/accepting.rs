@@ -1,49 +1,12 @@
 //! `clusteradm accept` beyond upstream: as clusters come, and from one agent to another.
 
-use crate::harness::Host;
+use crate::beside::Beside;
 use crate::upstream::Its;
 use crate::upstream::agent;
 use crate::upstream::agent::Agent;
 use crate::upstream::agent::Asked;
 use crate::upstream::condition_of;
 use crate::upstream::identity;
-
-/// A command that runs beside the test, as in a second terminal.
-struct Beside<'a> {
-    host: &'a Host,
-    process: String,
-}
-
-impl<'a> Beside<'a> {
-    fn start(host: &'a Host, command: &str) -> Self {
-        let line = format!("{command} >beside.log 2>&1 & echo $!");
-        let process = host.run(&line).ok().trim().to_owned();
-        Self { host, process }
-    }
-
-    #[track_caller]
-    fn until_said(&self, parts: &[&str]) -> String {
-        self.host.until_seen("cat beside.log", parts)
-    }
-
-    /// Presses Ctrl-C; the whole text once the command has ended.
-    #[track_caller]
-    fn interrupt(self) -> String {
-        let process = &self.process;
-        self.host.run(&format!("kill -s INT {process}")).ok();
-        let ended = format!("kill -s 0 {process} 2>&1");
-        self.host.until(&ended, |ran| ran.code != Some(0));
-        self.host.run("cat beside.log").ok()
-    }
-}
-
-impl Drop for Beside<'_> {
-    fn drop(&mut self) {
-        // It has ended already unless the test failed.
-        self.host
-            .run(&format!("kill -s KILL {} 2>&1", self.process));
-    }
-}
 
 fn certificate(its: &Its, cluster: &str, name: &str, asked: Asked) -> Agent {
     agent::await_certificate(&its.wire, &its.bootstrap, &identity(cluster, name), asked)

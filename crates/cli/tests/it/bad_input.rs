@@ -30,12 +30,6 @@ fn is_untouched(host: &Host, wec: &str) {
     assert!(!definitions.contains("klusterlets"), "{definitions}");
 }
 
-fn token(host: &Host) -> String {
-    let printed = host.run("clusteradm --context its1 get token").ok();
-    let token = printed.lines().find_map(|line| line.strip_prefix("token="));
-    token.expect("a token").to_owned()
-}
-
 /// The same token as the ITS itself would have signed it, had it expired an hour ago.
 fn expired(host: &Host, token: &str) -> String {
     let payload = token.split('.').nth(1).expect("a payload");
@@ -56,7 +50,7 @@ fn expired(host: &Host, token: &str) -> String {
 fn joins_that_cannot_work_are_refused_and_leave_the_wec_as_it_was() {
     let host = Host::its(&["cluster1", "cluster2"]);
     let url = host.url("its1");
-    let good = token(&host);
+    let good = host.token("its1");
     let join = |token: &str, url: &str, name: &str, context: &str| {
         let token = if token.is_empty() {
             String::new()
@@ -150,7 +144,7 @@ fn accepts(host: &Host) {
 /// A registered name is not taken over, and what is repeated changes nothing.
 fn names_are_taken_once(host: &Host) {
     host.register("its1", "cluster1", "--singleton");
-    let (url, token) = (host.url("its1"), token(host));
+    let (url, token) = (host.url("its1"), host.token("its1"));
     let again = host
         .run("clusteradm --context its1 accept --clusters cluster1")
         .ok();

@@ -255,6 +255,9 @@ fn clusteradm_56_a_request_without_a_managed_cluster() {
         let fix = on_hub.failed("cluster1", "inventory", &["no managed cluster"]);
         assert!(fix.contains("--context cluster1 join"), "{fix}");
     }
+    // It comes back under its name, with a key that the hub has not let go.
+    host.register("its1", "cluster1", "--singleton");
+    doctor(&host, "its1").is_well();
 }
 
 /// clusteradm#467: connection refused on localhost:8080, where nobody ever wanted to connect.
@@ -283,11 +286,7 @@ fn kubevela_5718_stuck_waiting_for_requests() {
         "kubectl --context its1 patch clusterrole open-cluster-management:bootstrap --type json -p '{rules}'"
     ))
     .ok();
-    let join = |wec: &str, flags: &str| {
-        format!(
-            "$(clusteradm --context its1 get token | grep '^clusteradm join' | sed 's/<cluster_name>/{wec}/') --context {wec} {flags}"
-        )
-    };
+    let join = |wec: &str, flags: &str| host.join_line("its1", wec, flags);
     let said = host
         .run(&join("cluster1", "--wait --timeout 4"))
         .refused(&["waited 4 s", "hyades doctor --context cluster1"]);
@@ -298,8 +297,7 @@ fn kubevela_5718_stuck_waiting_for_requests() {
     let on_wec = doctor(&host, "cluster1");
     assert_eq!(on_wec.failed("cluster1", "rbac", &["403"]), fix);
     host.run(&fix).ok();
-    host.run("clusteradm --context its1 --timeout 60 accept --clusters cluster1 --wait")
-        .ok();
+    host.accept("its1", "cluster1");
     host.until_available("its1", "cluster1");
 
     // An operator whose image no node has.

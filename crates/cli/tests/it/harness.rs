@@ -339,12 +339,40 @@ impl Host {
         });
     }
 
-    /// Joins a WEC by the text `get token` prints.
+    /// A token for newcomers, as `get token` prints it.
+    #[track_caller]
+    pub fn token(&self, its: &str) -> String {
+        self.line_of_get_token(its, "token=").replace("token=", "")
+    }
+
+    /// The command that joins a WEC under the name of its context, as `get token` prints it.
+    #[track_caller]
+    pub fn join_line(&self, its: &str, wec: &str, flags: &str) -> String {
+        let line = self.line_of_get_token(its, "clusteradm join ");
+        let line = line.replace("<cluster_name>", wec);
+        format!("{line} --context {wec} {flags}")
+    }
+
+    #[track_caller]
+    fn line_of_get_token(&self, its: &str, start: &str) -> String {
+        let printed = self.run(&format!("clusteradm --context {its} get token"));
+        let printed = printed.ok();
+        let line = printed.lines().find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("no {start}: {printed}"))
+            .to_owned()
+    }
+
+    /// Joins a WEC by the command that `get token` prints.
     #[track_caller]
     pub fn join(&self, its: &str, wec: &str, flags: &str) {
+        self.run(&self.join_line(its, wec, flags)).ok();
+    }
+
+    /// Accepts WECs, named with commas between, as soon as they ask.
+    #[track_caller]
+    pub fn accept(&self, its: &str, wecs: &str) {
         self.run(&format!(
-            "clusteradm --context {its} get token | grep '^clusteradm join' | sed 's/<cluster_name>/{wec}/' \
-             | awk '{{print $0 \" --context {wec} {flags}\"}}' | sh"
+            "clusteradm --context {its} --timeout 60 accept --clusters {wecs} --wait"
         ))
         .ok();
     }
@@ -353,10 +381,7 @@ impl Host {
     #[track_caller]
     pub fn register(&self, its: &str, wec: &str, flags: &str) {
         self.join(its, wec, flags);
-        self.run(&format!(
-            "clusteradm --context {its} --timeout 60 accept --clusters {wec} --wait"
-        ))
-        .ok();
+        self.accept(its, wec);
         self.until_available(its, wec);
     }
 

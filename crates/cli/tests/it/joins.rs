@@ -18,18 +18,11 @@ use crate::harness::Host;
 const MAP: &str =
     "{apiVersion: v1, kind: ConfigMap, metadata: {name: hello, namespace: default}, data: {a: b}}";
 
-/// The token that `get token` prints.
-fn token(host: &Host) -> String {
-    let json = host.run("clusteradm --context its1 get token -o json").ok();
-    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    json["hub-token"].as_str().expect("a token").to_owned()
-}
-
 /// The start of a join's command line.
 fn join(host: &Host, cluster: &str) -> String {
     format!(
         "clusteradm join --hub-token {} --hub-apiserver {} --cluster-name {cluster}",
-        token(host),
+        host.token("its1"),
         host.url("its1")
     )
 }
@@ -55,8 +48,7 @@ fn a_hosted_agent_runs_in_one_cluster_and_works_for_another() {
     ))
     .refused(&["managed-cluster-kubeconfig should be set in hosted mode"]);
     host.run(&hosted).ok();
-    host.run("clusteradm --context its1 --timeout 60 accept --clusters cluster2 --wait")
-        .ok();
+    host.accept("its1", "cluster2");
     host.until_available("its1", "cluster2");
     // The agent's pods run beside the other's; the cluster it works for has none.
     let pods = "kubectl --context cluster2 get pods -A -o name";
@@ -140,8 +132,7 @@ spec:
     kubectl("create -f secret.yaml").ok();
     host.run(&format!("{import} --capi-cluster-name default/c1"))
         .ok();
-    host.run("clusteradm --context its1 --timeout 60 accept --clusters cluster1 --wait")
-        .ok();
+    host.accept("its1", "cluster1");
     host.until_available("its1", "cluster1");
     let klusterlets = "kubectl --context cluster1 get klusterlets -o name";
     host.until_seen(klusterlets, &["klusterlet"]);
@@ -217,8 +208,7 @@ fn join_and_agent_reach_the_hub_through_the_proxy() {
     through(&proxy.url).ok();
     let by_join = proxy.tunnels();
     assert!(by_join > 0, "the join itself goes through the proxy");
-    host.run("clusteradm --context its1 --timeout 60 accept --clusters cluster1 --wait")
-        .ok();
+    host.accept("its1", "cluster1");
     host.until_available("its1", "cluster1");
     assert!(proxy.tunnels() > by_join, "and so does the agent");
     let secret = "kubectl --context cluster1 -n open-cluster-management-agent get secret hub-kubeconfig-secret -o jsonpath='{.data.kubeconfig}' | base64 -d";

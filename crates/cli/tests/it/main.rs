@@ -3,6 +3,7 @@
 mod accepting;
 mod bad_input;
 mod bench;
+mod beside;
 mod doctor;
 mod harness;
 mod hub_commands;
@@ -12,6 +13,7 @@ mod page;
 mod placed_works;
 mod restart;
 mod security;
+mod threads;
 mod transcript;
 mod up;
 mod upstream;
