@@ -435,7 +435,16 @@ pub async fn renew_lease(client: &Client, cluster: &str, time: Timestamp) -> boo
 
 /// Renews the lease of a WEC, promising to do so again within so many seconds.
 pub async fn promise_lease(client: &Client, cluster: &str, seconds: i32) -> bool {
-    let time = Timestamp::now();
+    promise_lease_at(client, cluster, seconds, Timestamp::now()).await
+}
+
+/// The same by a clock that shows this time.
+pub async fn promise_lease_at(
+    client: &Client,
+    cluster: &str,
+    seconds: i32,
+    time: Timestamp,
+) -> bool {
     let spec = json!({"renewTime": format!("{time:.6}"), "leaseDurationSeconds": seconds});
     write_lease(client, cluster, spec).await
 }

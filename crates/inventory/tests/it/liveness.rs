@@ -66,6 +66,7 @@ async fn a_wrong_clock_is_reported_and_a_corrected_one_too() {
     .await;
 }
 
+/// ocm#117, ocm#1139: with leases of a minute and less it takes five minutes to notice.
 #[tokio::test]
 async fn an_agent_that_promises_is_lost_within_one_lease_and_comes_back_with_its_next_renewal() {
     let its = Its::with_hub(Options::default()).await;
