@@ -210,6 +210,9 @@ pub mod policies {
     pub const PLACEMENTS: &str = "placementadvice.admission.cluster.open-cluster-management.io";
     /// What works must be, and as whom they may be applied.
     pub const WORKS: &str = "manifestworkvalidators.admission.work.open-cluster-management.io";
+    /// How much agents may write beside the works they were given.
+    pub const WORK_METADATA: &str =
+        "manifestworkmetadatavalidators.admission.work.open-cluster-management.io";
 }
 
 /// The account that new agents present themselves with.

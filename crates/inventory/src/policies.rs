@@ -6,10 +6,10 @@
 //!       └─ status ─▶ clusters: what belongs to the hub stays
 //!  ManagedClusterSetBinding ─▶ bindings: name, right to bind
 //!  Placement ─▶ placements: what cannot be followed; warned of, not refused
-//!  ManifestWork ─▶ works: manifests, right to the executor
+//!  ManifestWork ─▶ works: manifests, right to the executor; what agents add
 //! ```
 //!
-//! The texts are those of upstream's webhooks. The expressions keep to what Kubernetes 1.30
+//! The texts are those of upstream's webhooks, as far as they have the rule. The expressions keep to what Kubernetes 1.30
 //! understands; policies that change objects need 1.36, and are left out on older servers.
 
 mod bindings;
@@ -56,6 +56,7 @@ pub(crate) fn objects(registration: &FeatureGates, work: &FeatureGates) -> Vec<V
             placements::validation(),
         ),
         (names::policies::WORKS, "Deny", works),
+        (names::policies::WORK_METADATA, "Deny", works::of_agents()),
     ];
     let mut objects = Vec::new();
     for (name, action, spec) in validating {
@@ -124,15 +125,15 @@ mod tests {
         let gates = FeatureGates::defaults(&[Family::HubRegistration, Family::HubWork]);
         let objects = objects(&gates, &gates);
         let (bindings, policies): (Vec<_>, Vec<_>) = objects.iter().partition(|o| is_binding(o));
-        assert_eq!(policies.len(), 6);
+        assert_eq!(policies.len(), 7);
         for policy in policies {
             let name = &policy["metadata"]["name"];
             let bound = |binding: &&&Value| binding["spec"]["policyName"] == *name;
             assert_eq!(bindings.iter().filter(bound).count(), 1, "{name}");
         }
         let addresses = addresses();
-        assert_eq!(addresses.len(), 12);
-        assert!(addresses[..6].iter().all(is_binding));
+        assert_eq!(addresses.len(), 14);
+        assert!(addresses[..7].iter().all(is_binding));
         assert!(
             addresses
                 .iter()

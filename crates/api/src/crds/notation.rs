@@ -28,6 +28,10 @@ use std::iter::Peekable;
 /// the recursion below it finite for any input.
 const DEPTH_MAX: usize = 32;
 
+/// Most conditions in a list. Upstream has no limit; its controllers and ours set a dozen, and
+/// agents, who write most of them, could otherwise fill their objects.
+const CONDITIONS_MAX: u32 = 64;
+
 const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 const CONDITION_REASON: &str = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$";
 const CONDITION_TYPE: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$";
@@ -321,6 +325,7 @@ fn int_or_string() -> Map<String, Value> {
 fn conditions(keyed: bool) -> Map<String, Value> {
     let mut list = object(json!({
         "type": "array",
+        "maxItems": CONDITIONS_MAX,
         "items": {
             "type": "object",
             "required": ["lastTransitionTime", "message", "reason", "status", "type"],

@@ -3,6 +3,8 @@
 use super::about;
 use super::expression::Right;
 use super::expression::USER;
+use super::expression::is_agent;
+use super::expression::metadata;
 use super::expression::right;
 use super::expression::rule;
 use super::expression::text;
@@ -10,7 +12,6 @@ use super::expression::texts;
 use super::expression::told;
 use super::variable;
 use hyades_api::conditions::managed_cluster as conditions;
-use hyades_api::identity::ALL_AGENTS_GROUP;
 use hyades_api::identity::GROUP_OF_ALL;
 use hyades_api::identity::RESERVED_NAMES;
 use hyades_api::identity::RESERVED_STARTS;
@@ -31,6 +32,10 @@ const NAME_FORMAT: &str = "metadata.name format is not correct: a lowercase RFC 
 /// Conditions that only the hub sets. With the first an agent would let itself in; the second
 /// decides whether agents report their status at all.
 const CONDITIONS_OF_HUB: [&str; 2] = [conditions::HUB_ACCEPTED, conditions::CLOCK_SYNCED];
+
+/// Most characters in the messages of all conditions of an inventory object that an agent writes:
+/// the longest message that the API takes of one. The hub keeps them of every WEC.
+const MESSAGE_CHARACTERS_MAX: usize = 32 * 1024;
 
 /// The value of the label that says which set an inventory object is in.
 fn set_of(object: &str) -> String {
@@ -74,6 +79,7 @@ pub(super) fn validation() -> Value {
             name_reserved(),
             name_of_group(),
             addresses(),
+            metadata(&may_accept()),
             acceptance(),
             joins("variables.set", "variables.set"),
             joins("variables.oldSet", "variables.oldSet"),
@@ -206,10 +212,6 @@ pub(super) fn status() -> Value {
             texts(&CONDITIONS_OF_HUB)
         )
     };
-    let agents = format!(
-        "{} in request.userInfo.?groups.orValue([])",
-        text(ALL_AGENTS_GROUP)
-    );
     let mut unchanged = rule(
         &format!("{} == {}", own("object"), own("oldObject")),
         &format!(
@@ -218,11 +220,21 @@ pub(super) fn status() -> Value {
         ),
     );
     unchanged["reason"] = json!("Forbidden");
+    let messages = rule(
+        &format!(
+            "object.?status.?conditions.orValue([]).map(c, c.message.size()).sum() <= \
+             {MESSAGE_CHARACTERS_MAX}"
+        ),
+        &format!(
+            "status.conditions: too long: the messages may not be more than \
+             {MESSAGE_CHARACTERS_MAX} characters together"
+        ),
+    );
     json!({
         "failurePolicy": "Fail",
         "matchConstraints": about(&["UPDATE"], names::CLUSTER_GROUP, "managedclusters/status"),
-        "matchConditions": [{"name": "agents", "expression": agents}],
-        "validations": [unchanged],
+        "matchConditions": [{"name": "agents", "expression": is_agent()}],
+        "validations": [unchanged, messages],
     })
 }
 

@@ -1,5 +1,6 @@
 //! Pieces of CEL that several policies share.
 
+use hyades_api::identity::ALL_AGENTS_GROUP;
 use serde_json::Value;
 use serde_json::json;
 
@@ -16,6 +17,40 @@ pub(super) fn text(value: &str) -> String {
 pub(super) fn texts(values: &[&str]) -> String {
     let items: Vec<String> = values.iter().map(|value| text(value)).collect();
     format!("[{}]", items.join(", "))
+}
+
+/// Most characters in labels and annotations, names and values, that somebody with few rights may
+/// give an object: the hub keeps them of every WEC, and nobody can be made to keep more of one. What
+/// `kubectl apply` records of an inventory object with two authorities is a tenth of it.
+const METADATA_CHARACTERS_MAX: usize = 64 * 1024;
+
+/// The rule that labels and annotations stay within [`METADATA_CHARACTERS_MAX`], unless `otherwise`.
+pub(super) fn metadata(otherwise: &str) -> Value {
+    let size = |field: &str| {
+        format!(
+            "object.metadata.?{field}.orValue({{}})\
+             .map(k, k.size() + object.metadata.{field}[k].size()).sum()"
+        )
+    };
+    rule(
+        &format!(
+            "{} + {} <= {METADATA_CHARACTERS_MAX} || {otherwise}",
+            size("labels"),
+            size("annotations")
+        ),
+        &format!(
+            "metadata.labels and metadata.annotations: too long: may not be more than \
+             {METADATA_CHARACTERS_MAX} characters together"
+        ),
+    )
+}
+
+/// The expression that is true when an agent writes.
+pub(super) fn is_agent() -> String {
+    format!(
+        "{} in request.userInfo.?groups.orValue([])",
+        text(ALL_AGENTS_GROUP)
+    )
 }
 
 /// A permission that is no verb of the API: it is asked for with an access review.

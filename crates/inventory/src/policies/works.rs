@@ -3,6 +3,8 @@
 use super::about;
 use super::expression::Right;
 use super::expression::USER;
+use super::expression::is_agent;
+use super::expression::metadata;
 use super::expression::right;
 use super::expression::rule;
 use super::expression::told;
@@ -46,6 +48,16 @@ pub(super) fn validation(nil_executor: bool) -> Value {
             duplicates(),
             executor(),
         ],
+    })
+}
+
+/// The policy about what agents add to works: finalizers, and little else.
+pub(super) fn of_agents() -> Value {
+    json!({
+        "failurePolicy": "Fail",
+        "matchConstraints": about(&["UPDATE"], names::WORK_GROUP, "manifestworks"),
+        "matchConditions": [{"name": "agents", "expression": is_agent()}],
+        "validations": [metadata("false")],
     })
 }
 

@@ -1,6 +1,7 @@
 //! The hub's admission policies, as its operator installs them, judged by a real space: each rule
 //! allowed and refused, for everybody who writes inventory objects.
 
+mod limits;
 mod works;
 
 use crate::fixture::Its;
