@@ -2,7 +2,8 @@
 //!
 //! An agent may write its lease and its status as often as it likes, and some of what it says makes
 //! the hub answer: a clock that goes wrong, a cluster that fails. One that changes its mind a
-//! thousand times a second shall not make the hub write as often, nor keep it from the others.
+//! thousand times a second shall not make the hub write as often, nor keep it from the others. The
+//! same holds for Events that warn of requests.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -20,6 +20,7 @@ pub(super) use verdict::Owner;
 
 use super::Hub;
 use super::acceptance;
+use super::budget::Budget;
 use super::joining;
 use super::joining::Applicant;
 use super::observed;
@@ -48,6 +49,7 @@ use seen::DECIDED_PER_CLUSTER_MAX;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 use verdict::Approval;
 use verdict::Situation;
 use verdict::Verdict;
@@ -81,11 +83,16 @@ const RENEWAL_WINDOW: Duration = Duration::from_secs(60);
 /// Decides about requests as they come.
 pub(super) struct Approver {
     hub: Rc<Hub>,
+    /// Warnings written into each namespace: a mailbox, or the hub's own for newcomers.
+    warnings: Budget,
 }
 
 impl Approver {
     pub(super) fn new(hub: Rc<Hub>) -> Self {
-        Self { hub }
+        Self {
+            hub,
+            warnings: Budget::default(),
+        }
     }
 
     /// Decides about the request of that name; the empty name stands for all pending ones.
@@ -427,13 +434,23 @@ impl Approver {
         self.tell(object, EventType::Normal, event, &note).await;
     }
 
-    /// Writes an Event into the WEC's mailbox, or into the hub's namespace while it has none.
+    /// Writes an Event into the WEC's mailbox, or into the hub's namespace while it has none. Of
+    /// warnings there would be as many as somebody sends requests: those beyond a calm pace are
+    /// left out.
     async fn tell(&self, object: &SeenRequest, kind: EventType, reason: &str, note: &str) {
         let cluster = observed::cluster_of(object).unwrap_or_default();
         let namespace = match self.hub.observed.mailboxes.get(cluster) {
             Some(_) => cluster,
             None => namespaces::HUB,
         };
+        if let EventType::Warning = kind {
+            let now = Instant::now();
+            if self.warnings.wait(namespace, now).is_some() {
+                tracing::debug!("request {}: {note}", object.name_any());
+                return;
+            }
+            self.warnings.spend(namespace, now);
+        }
         let regarding = ObjectReference {
             api_version: Some("certificates.k8s.io/v1".to_owned()),
             kind: Some("CertificateSigningRequest".to_owned()),
