@@ -4,8 +4,11 @@
 //! ```text
 //!  store hook ─▶ Ledger: objects and bytes of each holder ─▶ admit ◀─ a write that adds to them
 //!                                                             │
-//!                                                             └─▶ 429 and when to try again
+//!                                                             └─▶ 403, or 429 and when to try again
 //! ```
+//!
+//! A refused Event is lost, as 403 tells its writer: Events are hints, and clients that were told to
+//! come back would wait for that instead of doing their work. A refused request is made again.
 //!
 //! Holders are namespaces or users, of which nobody can invent one: namespaces are created by
 //! administrators and the hub, users are whom the space authenticated. Writes that are under way at
@@ -53,8 +56,9 @@ const UNDECIDED_REQUESTS: Amount = Amount {
     bytes: 128 * 1024 * 1024,
 };
 
-/// When to try again, in seconds: Events end all the time, and deciding takes people a while.
-const RETRY_SECONDS: u32 = 60;
+/// When to ask for a certificate again, in seconds: agents of the largest fleet that do it at this
+/// pace are some thousand cheap refusals a second.
+const RETRY_SECONDS: u32 = 10;
 
 /// An amount of objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -180,7 +184,7 @@ impl Quotas {
     /// Whether a write may add this much.
     ///
     /// # Errors
-    /// 429 with the limit and when to try again.
+    /// 403 or 429 with the limit.
     pub(crate) fn admit(
         &self,
         core: &Core,
@@ -201,35 +205,37 @@ impl Quotas {
                     "those who may write events in this namespace only",
                 ),
             };
-            return within(wanted, limit, || {
-                format!(
-                    "the limit of events of one namespace for {whose}, would be passed in \
-                     {namespace:?}; events end an hour after they were last seen"
-                )
+            return within(wanted, limit).map_err(|limit| {
+                let why = format!(
+                    "exceeded quota: {limit}, is the limit of events of one namespace for {whose}, \
+                     and reached in {namespace:?}; events end an hour after they were last seen"
+                );
+                Status::forbidden(place.resource.qualified(), &place.name, &why)
             });
         }
         // Only a new request is its writer's own; whoever changes one decides on it.
         if is_of(place, &Gvr::CERTIFICATE_SIGNING_REQUESTS) && growth.0.objects > 0 {
             let user = &actor.user.name;
             let wanted = self.requests.of(user).plus(growth.0);
-            return within(wanted, UNDECIDED_REQUESTS, || {
-                format!(
-                    "the limit of undecided certificate signing requests of one user, would be \
-                     passed by {user:?}; have some approved, denied or deleted"
-                )
+            return within(wanted, UNDECIDED_REQUESTS).map_err(|limit| {
+                let why = format!(
+                    "{limit}, is the limit of undecided certificate signing requests of one user, \
+                     and reached by {user:?}; have some approved, denied or deleted"
+                );
+                Status::too_many_requests(why, RETRY_SECONDS)
             });
         }
         Ok(())
     }
 }
 
-fn within(wanted: Amount, limit: Amount, what: impl FnOnce() -> String) -> Result<(), Status> {
-    if wanted.is_within(limit) {
-        return Ok(());
-    }
+/// Whether an amount is within a limit; the limit in words if not.
+fn within(wanted: Amount, limit: Amount) -> Result<(), String> {
     let Amount { objects, bytes } = limit;
-    let message = format!("{objects} objects or {bytes} bytes, {}", what());
-    Err(Status::too_many_requests(message, RETRY_SECONDS))
+    match wanted.is_within(limit) {
+        true => Ok(()),
+        false => Err(format!("{objects} objects, or {bytes} bytes")),
+    }
 }
 
 /// Whether a place is one of a resource, under whichever of its groups it is asked for.
@@ -334,17 +340,10 @@ mod tests {
             objects: 2,
             bytes: 100,
         };
-        let within = |objects, bytes| {
-            let wanted = Amount { objects, bytes };
-            within(wanted, limit, || "the limit of tests".to_owned())
-        };
+        let within = |objects, bytes| super::within(Amount { objects, bytes }, limit);
         assert!(within(2, 100).is_ok());
         for refused in [within(3, 10), within(1, 101)] {
-            let status = refused.expect_err("beyond the limit");
-            assert_eq!(status.code, 429);
-            let details = status.details.expect("details");
-            assert_eq!(details.retry_after_seconds, RETRY_SECONDS);
-            assert_eq!(status.message, "2 objects or 100 bytes, the limit of tests");
+            assert_eq!(refused, Err("2 objects, or 100 bytes".to_owned()));
         }
     }
 
