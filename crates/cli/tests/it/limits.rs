@@ -30,7 +30,7 @@ const MEMORY_KIB_MAX: u64 = 600 * 1024;
 
 /// Insists that the space answers everybody else as before.
 #[track_caller]
-fn stands(its: &Its, agent: &Agent) {
+pub fn stands(its: &Its, agent: &Agent) {
     agent.renew_lease().ok();
     its.admin.get("/readyz").ok();
     let log = its.host.log();

@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod beside;
 mod doctor;
+mod floods;
 mod harness;
 mod hub_commands;
 mod joins;

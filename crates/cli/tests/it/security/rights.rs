@@ -1,14 +1,26 @@
-//! The exact rights of an agent, of bootstrap credentials, and of nobody.
+//! The exact rights of an agent, of one whose certificate expired, of bootstrap credentials, and of
+//! nobody.
 
 use expect_test::expect;
+use hyades_api::identity::AgentIdentity;
+use hyades_pki::Authority;
+use hyades_pki::CertificateRequest;
+use hyades_pki::Key;
+use hyades_pki::SignOptions;
+use hyades_pki::Subject;
+use hyades_pki::Usage;
+use jiff::Timestamp;
 
 use super::trials::Place;
 use super::trials::allowed;
 use super::trials::discover;
 use crate::upstream::Its;
+use crate::upstream::agent;
 use crate::upstream::agent::REQUESTS;
 use crate::upstream::agent::only_inventory_object;
+use crate::upstream::agent::request_object;
 use crate::upstream::agent::requests_of;
+use crate::upstream::identity;
 
 /// Own and foreign places, of which one has a name that begins with the other's.
 const PLACES: [Place; 8] = [
@@ -117,4 +129,60 @@ fn a_wrong_token_and_no_credentials_open_nothing() {
     expect![[r#""#]].assert_eq(&allowed(&nobody, &resources, &PLACES));
     let anonymous = its.wire.anonymous();
     expect![[r#""#]].assert_eq(&allowed(&anonymous, &resources, &PLACES));
+}
+
+#[test]
+fn an_expired_certificate_may_ask_and_look_at_that_and_nothing_else() {
+    let its = Its::start();
+    let agent = its.register("cluster1", "a");
+    let other = its.register("cluster10", "a");
+    let key = Key::generate();
+    let expired = expired_certificate(&its, &agent.identity, &key);
+    let former = its.wire.with_certificate(&expired, &key.to_ec_pem());
+    let resources = discover(&its.admin);
+    expect![[r#"
+        cluster-scoped cluster1: certificatesigningrequests.certificates.k8s.io create,get
+        cluster-scoped cluster10: certificatesigningrequests.certificates.k8s.io create,get
+    "#]]
+    .assert_eq(&allowed(&former, &resources, &PLACES));
+    // What it asks is for its own name and key, and what it looks at is its own.
+    let own = former.create(REQUESTS, &request_object(&agent.identity, &key));
+    let own = own.ok()["metadata"]["name"].clone();
+    let own = format!("{REQUESTS}/{}", own.as_str().expect("a name"));
+    former.get(&own).ok();
+    for wrong in [
+        request_object(&agent.identity, &Key::generate()),
+        request_object(&identity("cluster1", "b"), &key),
+        request_object(&other.identity, &key),
+    ] {
+        let message = former.create(REQUESTS, &wrong).refused(403);
+        assert!(message.contains("the same key only"), "{message}");
+    }
+    let foreign = agent::ask(&other.caller, &other.identity);
+    former
+        .get(&format!("{REQUESTS}/{}", foreign.name))
+        .refused(403);
+}
+
+/// A certificate of an agent that ended an hour ago, as the space's authority signed it.
+fn expired_certificate(its: &Its, agent: &AgentIdentity, key: &Key) -> String {
+    let file = |name: &str| {
+        let path = its.host.data_dir().join("spaces/its1").join(name);
+        std::fs::read_to_string(path).expect("a file of the space")
+    };
+    let authority = Authority::from_pem(&file("client-ca.crt"), &file("client-ca.key"));
+    let subject = Subject::new(agent.common_name(), agent.organizations());
+    let request = CertificateRequest::new(key, &subject).expect("a request");
+    let request = CertificateRequest::parse_pem(&request).expect("a request");
+    let now = Timestamp::now().as_second();
+    let at = |hours: i64| Timestamp::from_second(now + hours * 3600).expect("a time");
+    let options = SignOptions {
+        not_before: at(-24),
+        not_after: at(-1),
+        usages: vec![Usage::ClientAuth],
+    };
+    let signed = authority
+        .expect("an authority")
+        .sign_request(&request, &options);
+    signed.expect("a certificate").to_pem()
 }
