@@ -6,10 +6,10 @@ use const_oid::db::rfc5280::ID_KP_SERVER_AUTH;
 use der::DateTime;
 use der::Decode;
 use der::Encode;
+use der::asn1::BitString;
 use der::asn1::Ia5String;
 use der::asn1::OctetString;
 use jiff::Timestamp;
-use p256::ecdsa::DerSignature;
 use rand::RngExt;
 use sha2::Digest;
 use sha2::Sha256;
@@ -142,7 +142,7 @@ impl Authority {
             subject: name,
             purpose: Purpose::Authority,
         };
-        let certificate = issue(&key, profile, &key.public_key_der(), valid)?;
+        let certificate = issue(&key, profile, &key.public().to_der(), valid)?;
         Ok(Authority { certificate, key })
     }
 
@@ -281,7 +281,7 @@ impl Authority {
             subject: subject.to_name().map_err(Error::der("the subject"))?,
             purpose,
         };
-        let certificate = issue(&self.key, profile, &key.public_key_der(), valid)?;
+        let certificate = issue(&self.key, profile, &key.public().to_der(), valid)?;
         Ok((certificate, key))
     }
 }
@@ -395,9 +395,9 @@ fn issue(
         serial[0] = (serial[0] & 0x7f) | 0x40;
         let serial = SerialNumber::new(&serial)?;
         let subject_key = SubjectPublicKeyInfoOwned::from_der(subject_key)?;
-        let builder = CertificateBuilder::new(profile, serial, validity, subject_key)?;
-        let built = builder.build::<_, DerSignature>(&issuer_key.signing_key())?;
-        Ok(built.to_der()?)
+        let mut builder = CertificateBuilder::new(profile, serial, validity, subject_key)?;
+        let signature = BitString::new(0, issuer_key.sign(&builder.finalize(issuer_key)?))?;
+        Ok(builder.assemble(signature, issuer_key)?.to_der()?)
     };
     let der = build().map_err(|error| match error {
         x509_cert::builder::Error::Asn1(source) => Error::Der { what, source },

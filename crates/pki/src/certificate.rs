@@ -15,6 +15,7 @@ use x509_cert::time::Time;
 use crate::Error;
 use crate::Subject;
 use crate::authority::Usage;
+use crate::key::PublicKey;
 use crate::pem;
 use crate::signed;
 use crate::signed::Signed;
@@ -209,7 +210,7 @@ impl Certificate {
             });
         }
         let info = authority.parsed.tbs_certificate().subject_public_key_info();
-        signed::p256_key("the authority", info)
+        PublicKey::of("the authority", info)
             .and_then(|key| Signed::split(WHAT, &self.der)?.verify(WHAT, &key))
             .map_err(VerifyError::Signature)
     }

@@ -40,6 +40,15 @@ pub enum Error {
         /// What carried the key.
         what: &'static str,
     },
+    /// A private key lacks its public half, which RFC 5915 leaves optional and TLS libraries want.
+    #[error(
+        "{what} lacks its public half; `openssl ec -in KEY_FILE` writes it with both, as Go and \
+         OpenSSL do"
+    )]
+    PublicHalfMissing {
+        /// What was being read.
+        what: &'static str,
+    },
     /// The signature is of another algorithm than ECDSA with SHA-256.
     #[error("{what} must be signed by ECDSA with SHA-256, not by algorithm {algorithm}")]
     UnsupportedSignature {

@@ -8,8 +8,6 @@ use der::asn1::BitString;
 use der::asn1::Ia5String;
 use der::asn1::OctetString;
 use der::asn1::SetOfVec;
-use p256::ecdsa::DerSignature;
-use p256::ecdsa::signature::Signer;
 use x509_cert::attr::Attribute;
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -25,6 +23,7 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use crate::Error;
 use crate::Key;
 use crate::Subject;
+use crate::key::PublicKey;
 use crate::pem;
 use crate::signed;
 use crate::signed::Signed;
@@ -67,17 +66,17 @@ impl CertificateRequest {
             let info = CertReqInfo {
                 version: Version::V1,
                 subject: subject.to_name()?,
-                public_key: SubjectPublicKeyInfoOwned::from_der(&key.public_key_der())?,
+                public_key: SubjectPublicKeyInfoOwned::from_der(&key.public().to_der())?,
                 attributes,
             };
-            let signature: DerSignature = key.signing_key().sign(&info.to_der()?);
+            let signature = key.sign(&info.to_der()?);
             let request = CertReq {
                 info,
                 algorithm: AlgorithmIdentifierOwned {
                     oid: const_oid::db::rfc5912::ECDSA_WITH_SHA_256,
                     parameters: None,
                 },
-                signature: BitString::from_bytes(signature.as_bytes())?,
+                signature: BitString::new(0, signature)?,
             };
             request.to_der()
         };
@@ -99,7 +98,7 @@ impl CertificateRequest {
     /// Says whether the DER, the key or the signature is wrong.
     pub fn parse(der: &[u8]) -> Result<CertificateRequest, Error> {
         let request = CertReq::from_der(der).map_err(Error::der(WHAT))?;
-        let key = signed::p256_key(WHAT, &request.info.public_key)?;
+        let key = PublicKey::of(WHAT, &request.info.public_key)?;
         Signed::split(WHAT, der)?.verify(WHAT, &key)?;
         let subject = Subject::from_name(&request.info.subject).map_err(Error::der(WHAT))?;
         let subject_alternative_names = alternative_names(&request).map_err(Error::der(WHAT))?;

@@ -4,9 +4,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use p256::ecdsa::Signature;
-use p256::ecdsa::VerifyingKey;
-use p256::ecdsa::signature::Verifier;
 use serde::Deserialize;
 use serde::Serialize;
 use sha2::Digest;
@@ -114,7 +111,6 @@ struct Header {
 #[derive(Debug, Clone)]
 pub struct ServiceAccountKey {
     key: Key,
-    verifying: VerifyingKey,
     key_id: String,
 }
 
@@ -138,13 +134,8 @@ impl ServiceAccountKey {
     }
 
     fn from_key(key: Key) -> ServiceAccountKey {
-        let key_id = URL_SAFE_NO_PAD.encode(Sha256::digest(key.public_key_der()));
-        let verifying = *key.signing_key().verifying_key();
-        ServiceAccountKey {
-            key,
-            verifying,
-            key_id,
-        }
+        let key_id = URL_SAFE_NO_PAD.encode(Sha256::digest(key.public().to_der()));
+        ServiceAccountKey { key, key_id }
     }
 
     /// The key id in token headers and in the key set: the base64url SHA-256 of the public key's
@@ -223,22 +214,18 @@ impl ServiceAccountKey {
         if header_fields.alg != "ES256" || header_fields.kid != self.key_id {
             return Err(TokenError::UnknownKey);
         }
-        let signature =
-            Signature::from_slice(&decode(signature)?).map_err(|_| TokenError::BadSignature)?;
         let message = &token[..header.len() + 1 + claims.len()];
-        self.verifying
-            .verify(message.as_bytes(), &signature)
-            .map_err(|_| TokenError::BadSignature)?;
+        let public = self.key.public();
+        if !public.verifies_fixed(message.as_bytes(), &decode(signature)?) {
+            return Err(TokenError::BadSignature);
+        }
         serde_json::from_slice(&claims_json)
             .map_err(|_| TokenError::Malformed("its claims are not a service account's"))
     }
 
     /// The public key as a JSON Web Key Set (RFC 7517), as served at `/openid/v1/jwks`.
     pub fn key_set(&self) -> serde_json::Value {
-        let point = self.verifying.to_sec1_point(false);
-        let coordinate = |bytes: Option<&[u8]>| {
-            URL_SAFE_NO_PAD.encode(bytes.expect("an uncompressed point has both coordinates"))
-        };
+        let (x, y) = self.key.public().coordinates();
         serde_json::json!({
             "keys": [{
                 "use": "sig",
@@ -246,8 +233,8 @@ impl ServiceAccountKey {
                 "kid": self.key_id,
                 "crv": "P-256",
                 "alg": "ES256",
-                "x": coordinate(point.x().map(|x| x.as_slice())),
-                "y": coordinate(point.y().map(|y| y.as_slice())),
+                "x": URL_SAFE_NO_PAD.encode(x),
+                "y": URL_SAFE_NO_PAD.encode(y),
             }]
         })
     }

@@ -1,5 +1,5 @@
 //! What certificates and certificate requests share: three fields, the first signed, the others
-//! the algorithm and the signature; and the checks of P-256 keys and signatures.
+//! the algorithm and the signature.
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912::ECDSA_WITH_SHA_256;
@@ -9,16 +9,13 @@ use der::Reader;
 use der::SliceReader;
 use der::asn1::AnyRef;
 use der::asn1::BitStringRef;
-use p256::ecdsa::DerSignature;
-use p256::ecdsa::VerifyingKey;
-use p256::ecdsa::signature::Verifier;
-use p256::pkcs8::DecodePublicKey;
 use sha2::Digest;
 use sha2::Sha256;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use crate::Error;
+use crate::key::PublicKey;
 
 /// The parts of a signed structure, as received.
 pub(crate) struct Signed<'a> {
@@ -48,28 +45,18 @@ impl<'a> Signed<'a> {
     }
 
     /// Checks that `key` signed the first field by ECDSA with SHA-256.
-    pub(crate) fn verify(&self, what: &'static str, key: &VerifyingKey) -> Result<(), Error> {
+    pub(crate) fn verify(&self, what: &'static str, key: &PublicKey) -> Result<(), Error> {
         if self.algorithm != ECDSA_WITH_SHA_256 {
             return Err(Error::UnsupportedSignature {
                 what,
                 algorithm: self.algorithm.to_string(),
             });
         }
-        let bad = Error::BadSignature { what };
-        let Ok(signature) = DerSignature::try_from(self.signature) else {
-            return Err(bad);
-        };
-        key.verify(self.message, &signature).map_err(|_| bad)
+        if key.verifies(self.message, self.signature) {
+            return Ok(());
+        }
+        Err(Error::BadSignature { what })
     }
-}
-
-/// The P-256 key of a SubjectPublicKeyInfo.
-pub(crate) fn p256_key(
-    what: &'static str,
-    info: &SubjectPublicKeyInfoOwned,
-) -> Result<VerifyingKey, Error> {
-    let der = info.to_der().map_err(Error::der(what))?;
-    VerifyingKey::from_public_key_der(&der).map_err(|_| Error::UnsupportedKey { what })
 }
 
 /// The SHA-256 of a SubjectPublicKeyInfo, in lower-case hex.
