@@ -17,15 +17,20 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::runtime::watcher;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How the agent asks whether it has rights yet. The first pauses are short, since the hub gives
 /// the rights within milliseconds of accepting.
 const ASKING: Policy = Policy {
     base: Duration::from_millis(8),
     cap: Duration::from_secs(15),
-    factor: 1.5,
+    factor: 2.0,
     jitter: 0.3,
 };
+
+/// How long the agent asks before it also watches with its first credentials, over a connection of
+/// its own: by then the hub does not let everybody in by itself, and a person may take days.
+const SCOUT_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a wait that lasts is mentioned in the log.
 const MENTION_EVERY: Duration = Duration::from_secs(60);
@@ -42,7 +47,8 @@ pub(super) async fn wait(
     let (sender, mut accepted) = watch::channel(false);
     let mut scout = None;
     let mut backoff = Backoff::new(ASKING);
-    let mut mentioned: Option<tokio::time::Instant> = None;
+    let mut mentioned: Option<Instant> = None;
+    let started = Instant::now();
     loop {
         let trouble = match api.get(cluster.as_str()).await {
             Ok(object) => {
@@ -54,9 +60,9 @@ pub(super) async fn wait(
         contact.failed(&trouble);
         if mentioned.is_none_or(|at| at.elapsed() >= MENTION_EVERY) {
             tracing::info!("{}", waiting_for(&trouble, cluster));
-            mentioned = Some(tokio::time::Instant::now());
+            mentioned = Some(Instant::now());
         }
-        if scout.is_none() && !*accepted.borrow() {
+        if scout.is_none() && !*accepted.borrow() && started.elapsed() >= SCOUT_AFTER {
             scout = start_scout(shared, sender.clone()).await;
         }
         tokio::select! {

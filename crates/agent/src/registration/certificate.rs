@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::names;
 use hyades_api::names::labels;
@@ -15,6 +16,7 @@ use hyades_runtime::backoff::Policy;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequestSpec;
+use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
@@ -330,7 +332,7 @@ pub(crate) async fn issued(
     }
 }
 
-fn failed(action: &'static str) -> impl Fn(hyades_runtime::kube::Error) -> CertificateError {
+fn failed(action: &'static str) -> impl Fn(kube::Error) -> CertificateError {
     move |error| CertificateError::Hub {
         action,
         trouble: Trouble::of(&error),
@@ -365,6 +367,11 @@ async fn await_certificate(
     let mut current = created;
     let mut backoff = Backoff::new(Policy::API);
     let mut looking = Backoff::new(Policy::API);
+    let mut news = News {
+        api,
+        name: &name,
+        events: None,
+    };
     loop {
         match progress(&current) {
             Progress::Issued(pem) => return Ok(pem),
@@ -385,7 +392,10 @@ async fn await_certificate(
         };
         let state = async {
             match following {
-                Following::Watching => next_state(api, &current).await,
+                Following::Watching => {
+                    let version = current.resource_version().unwrap_or_default();
+                    news.after(&version).await
+                }
                 Following::Looking => {
                     tokio::time::sleep(looking.next_delay()).await;
                     api.get_opt(&name).await
@@ -435,26 +445,40 @@ pub(crate) enum Following {
     Looking,
 }
 
-/// Waits for the next state of a request; nothing once it is deleted.
-async fn next_state(
-    api: &Api<CertificateSigningRequest>,
-    current: &CertificateSigningRequest,
-) -> Result<Option<CertificateSigningRequest>, hyades_runtime::kube::Error> {
-    let fields = format!("metadata.name={}", current.name_any());
-    let parameters = WatchParams::default()
-        .fields(&fields)
-        .timeout(WATCH_SECONDS);
-    let version = current.resource_version().unwrap_or_default();
-    let mut events = api.watch(&parameters, &version).await?.boxed();
-    while let Some(event) = events.try_next().await? {
-        match event {
-            WatchEvent::Added(request) | WatchEvent::Modified(request) => return Ok(Some(request)),
-            WatchEvent::Deleted(_) => return Ok(None),
-            WatchEvent::Bookmark(_) => {}
-            WatchEvent::Error(status) => return Err(hyades_runtime::kube::Error::Api(status)),
+/// One request's news, over one watch as long as that lasts: the approval and the certificate come
+/// within a millisecond of each other.
+struct News<'a> {
+    api: &'a Api<CertificateSigningRequest>,
+    name: &'a str,
+    events: Option<BoxStream<'static, kube::Result<WatchEvent<CertificateSigningRequest>>>>,
+}
+
+impl News<'_> {
+    /// Waits for the state that follows `version`; nothing once the request is deleted.
+    async fn after(&mut self, version: &str) -> kube::Result<Option<CertificateSigningRequest>> {
+        // An interrupted watch is not gone on with.
+        let mut events = match self.events.take() {
+            Some(events) => events,
+            None => {
+                let parameters = WatchParams::default()
+                    .fields(&format!("metadata.name={}", self.name))
+                    .timeout(WATCH_SECONDS);
+                self.api.watch(&parameters, version).await?.boxed()
+            }
+        };
+        while let Some(event) = events.try_next().await? {
+            match event {
+                WatchEvent::Added(request) | WatchEvent::Modified(request) => {
+                    self.events = Some(events);
+                    return Ok(Some(request));
+                }
+                WatchEvent::Deleted(_) => return Ok(None),
+                WatchEvent::Bookmark(_) => {}
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+            }
         }
+        self.api.get_opt(self.name).await
     }
-    api.get_opt(&current.name_any()).await
 }
 
 #[cfg(test)]

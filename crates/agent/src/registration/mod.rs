@@ -178,12 +178,12 @@ struct InUse {
 }
 
 impl InUse {
-    fn of(held: &Held<'_>, learnt: &Learnt) -> Self {
+    fn of(held: &Held, learnt: &Learnt) -> Self {
         let Some(credentials) = held.credentials(learnt) else {
             return Self::default();
         };
         Self {
-            candidate: held.candidate_of(&credentials),
+            candidate: held.candidate_of(credentials).cloned(),
             server: Some(credentials.endpoint.server().to_owned()),
         }
     }
@@ -299,10 +299,7 @@ fn plan(
         .map(|one| one.name.as_str())
         .zip(&seen)
         .collect();
-    let held = Held {
-        bootstraps: &named,
-        hub: &hub.current(),
-    };
+    let held = Held::read(&named, &hub.current());
     *shared.in_use() = InUse::of(&held, learnt);
     plan::decide(&held, learnt, &shared.identity, shared.clock.now())
 }

@@ -69,34 +69,25 @@ pub(super) struct Learnt {
     pub(super) refused: bool,
 }
 
-/// What the agent's Secrets hold.
-pub(super) struct Held<'a> {
-    /// Secrets with first credentials, with their names: one, or several in order of preference.
-    pub(super) bootstraps: &'a [(&'a str, &'a Seen)],
-    /// The agent's own credentials.
-    pub(super) hub: &'a Seen,
+/// What the agent's Secrets hold, read once.
+pub(super) struct Held {
+    /// Whether several hubs are named.
+    several: bool,
+    /// The hubs that can be read, in order of preference.
+    candidates: Vec<Candidate>,
+    /// What is wrong with the others.
+    problems: Vec<String>,
+    /// The agent's own credentials, as stored.
+    stored: Option<Credentials>,
 }
 
-impl Held<'_> {
-    /// The agent's own credentials, the newest.
-    pub(super) fn credentials(&self, learnt: &Learnt) -> Option<Credentials> {
-        let stored = || self.hub.secret().and_then(Credentials::read);
-        learnt.fresh.clone().or_else(stored)
-    }
-
-    /// The first credentials for the hub that these are for.
-    pub(super) fn candidate_of(&self, credentials: &Credentials) -> Option<Candidate> {
-        let (candidates, _) = self.candidates();
-        candidates
-            .into_iter()
-            .find(|one| credentials.difference(&one.endpoint).is_none())
-    }
-
-    /// The hubs that can be read, and what is wrong with the others.
-    fn candidates(&self) -> (Vec<Candidate>, Vec<String>) {
+impl Held {
+    /// Reads Secrets with first credentials, with their names, one or several in order of
+    /// preference, and the one with the agent's own.
+    pub(super) fn read(bootstraps: &[(&str, &Seen)], hub: &Seen) -> Self {
         let mut candidates = Vec::new();
         let mut problems = Vec::new();
-        for (name, seen) in self.bootstraps {
+        for (name, seen) in bootstraps {
             let kubeconfig = seen
                 .secret()
                 .and_then(|secret| credentials::text(secret, keys::KUBECONFIG));
@@ -115,24 +106,40 @@ impl Held<'_> {
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        (candidates, problems)
+        Self {
+            several: bootstraps.len() > 1,
+            candidates,
+            problems,
+            stored: hub.secret().and_then(Credentials::read),
+        }
+    }
+
+    /// The agent's own credentials, the newest.
+    pub(super) fn credentials<'a>(&'a self, learnt: &'a Learnt) -> Option<&'a Credentials> {
+        learnt.fresh.as_ref().or(self.stored.as_ref())
+    }
+
+    /// The first credentials for the hub that these are for.
+    pub(super) fn candidate_of(&self, credentials: &Credentials) -> Option<&Candidate> {
+        self.candidates
+            .iter()
+            .find(|one| credentials.difference(&one.endpoint).is_none())
     }
 }
 
 /// Decides.
 pub(super) fn decide(
-    held: &Held<'_>,
+    held: &Held,
     learnt: &Learnt,
     identity: &AgentIdentity,
     now: Timestamp,
 ) -> Plan {
     let current = held.credentials(learnt);
-    let current = current.as_ref();
-    let (candidates, problems) = held.candidates();
+    let candidates = &held.candidates;
     let serves =
         |endpoint: Option<&HubEndpoint>| credentials::validate(current, endpoint, identity, now);
-    let candidate = match held.bootstraps.len() > 1 {
-        false => candidates.into_iter().next(),
+    let candidate = match held.several {
+        false => candidates.first(),
         true => {
             let chosen = match (&learnt.chosen, &learnt.leaving) {
                 (Some(chosen), _) => candidates.iter().find(|one| one.secret == *chosen),
@@ -142,19 +149,20 @@ pub(super) fn decide(
                     .find(|one| serves(Some(&one.endpoint)).is_ok()),
                 (None, Some(_)) => None,
             };
-            match chosen.cloned() {
+            match chosen {
                 Some(chosen) => Some(chosen),
-                None if candidates.is_empty() => return Plan::Wait(problems.join("; ")),
+                None if candidates.is_empty() => return Plan::Wait(held.problems.join("; ")),
                 None => {
                     let why = learnt.leaving.clone();
                     let why =
                         why.unwrap_or_else(|| "no credentials for any of them yet".to_owned());
+                    let candidates = candidates.clone();
                     return Plan::Choose { candidates, why };
                 }
             }
         }
     };
-    let why = match serves(candidate.as_ref().map(|candidate| &candidate.endpoint)) {
+    let why = match serves(candidate.map(|candidate| &candidate.endpoint)) {
         Ok(()) if learnt.refused => Invalid::Refused,
         Ok(()) => {
             let waiting = Plan::Wait("credentials".to_owned());
@@ -169,10 +177,10 @@ pub(super) fn decide(
     );
     let former = current.filter(|_| proves).cloned();
     if candidate.is_none() && former.is_none() {
-        return Plan::Wait(format!("{why}, and {}", problems.join("; ")));
+        return Plan::Wait(format!("{why}, and {}", held.problems.join("; ")));
     }
     Plan::Obtain {
-        candidate,
+        candidate: candidate.cloned(),
         former,
         why,
     }
@@ -217,7 +225,7 @@ mod tests {
 
     fn plan(bootstraps: &[(&str, &Seen)], hub: &Seen, learnt: &Learnt, seconds: i64) -> Plan {
         decide(
-            &Held { bootstraps, hub },
+            &Held::read(bootstraps, hub),
             learnt,
             &identity(),
             after(seconds),
