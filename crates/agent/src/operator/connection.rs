@@ -121,9 +121,31 @@ pub async fn test_hub(clients: &mut Clients, secret: Option<&Secret>) -> Finding
         Ok(kubeconfig) => kubeconfig,
         Err(error) => return Finding::new("HubKubeConfigError", error.to_string()),
     };
-    let c = cluster.as_str();
+    let rights = hub_rights(cluster.as_str());
+    match review(clients, &kubeconfig, name, &rights).await {
+        Ok((missing, _)) if missing.is_empty() => Finding::functional(
+            "HubConnectionFunctional",
+            format!(
+                "the hub at {} gives the agent all its rights",
+                credentials.endpoint.server()
+            ),
+        ),
+        Ok((missing, _)) => Finding::new(
+            "HubKubeConfigUnauthorized",
+            format!(
+                "the hub at {} does not give the agent these rights yet: {}; accept the cluster there: clusteradm accept --clusters {cluster}",
+                credentials.endpoint.server(),
+                missing.join(", ")
+            ),
+        ),
+        Err(error) => Finding::new("HubKubeConfigError", error),
+    }
+}
+
+/// What the agent's own credentials must be good for, for a cluster of this name.
+fn hub_rights(cluster: &str) -> [Right<'_>; 9] {
     let clusters = names::CLUSTER_GROUP;
-    let rights: [Right<'_>; 9] = [
+    [
         (
             "certificates.k8s.io",
             "certificatesigningrequests",
@@ -135,14 +157,14 @@ pub async fn test_hub(clients: &mut Clients, secret: Option<&Secret>) -> Finding
             clusters,
             "managedclusters",
             "",
-            c,
+            cluster,
             &["get", "list", "update", "watch"],
         ),
         (
             clusters,
             "managedclusters/status",
             "",
-            c,
+            cluster,
             &["patch", "update"],
         ),
         (
@@ -155,51 +177,33 @@ pub async fn test_hub(clients: &mut Clients, secret: Option<&Secret>) -> Finding
         (
             "coordination.k8s.io",
             "leases",
-            c,
+            cluster,
             names::LEASE,
             &["get", "update"],
         ),
-        ("", "events", c, "", &["create", "patch", "update"]),
+        ("", "events", cluster, "", &["create", "patch", "update"]),
         (
             "events.k8s.io",
             "events",
-            c,
+            cluster,
             "",
             &["create", "patch", "update"],
         ),
         (
             names::WORK_GROUP,
             "manifestworks",
-            c,
+            cluster,
             "",
             &["get", "list", "watch", "update"],
         ),
         (
             names::WORK_GROUP,
             "manifestworks/status",
-            c,
+            cluster,
             "",
             &["patch", "update"],
         ),
-    ];
-    match review(clients, &kubeconfig, name, &rights).await {
-        Ok((missing, _)) if missing.is_empty() => Finding::functional(
-            "HubConnectionFunctional",
-            format!(
-                "the hub at {} gives the agent all its rights",
-                credentials.endpoint.server()
-            ),
-        ),
-        Ok((missing, _)) => Finding::new(
-            "HubKubeConfigUnauthorized",
-            format!(
-                "the hub at {} does not give the agent these rights yet: {}; accept the cluster there: clusteradm accept --clusters {c}",
-                credentials.endpoint.server(),
-                missing.join(", ")
-            ),
-        ),
-        Err(error) => Finding::new("HubKubeConfigError", error),
-    }
+    ]
 }
 
 /// Tests the bootstrap credentials of one hub after the other: the first that serve, else what is
@@ -318,6 +322,13 @@ async fn review(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyades_runtime::kube::client::Body;
+    use hyper::Request;
+    use hyper::Response;
+    use serde_json::Value;
+    use serde_json::json;
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
 
     #[test]
     fn the_condition_joins_the_words_of_both_secrets() {
@@ -355,5 +366,86 @@ mod tests {
             test_hub(clients, Some(&Secret::default())).await.reason,
             "ClusterNameMissing"
         );
+    }
+    /// A hub that grants everything, and what it was asked.
+    fn granting() -> (Client, Arc<Mutex<BTreeSet<String>>>) {
+        let asked: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let kept = asked.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let kept = kept.clone();
+            async move {
+                let body = request.into_body().collect_bytes().await?;
+                let mut review: Value = serde_json::from_slice(&body)?;
+                let of = review["spec"]["resourceAttributes"].clone();
+                let text = |key: &str| of[key].as_str().unwrap_or_default().to_owned();
+                let keys = [
+                    "verb",
+                    "group",
+                    "resource",
+                    "subresource",
+                    "namespace",
+                    "name",
+                ];
+                kept.lock()
+                    .expect("questions")
+                    .insert(keys.map(text).join(" "));
+                review["status"] = json!({"allowed": true});
+                let answer = Body::from(review.to_string().into_bytes());
+                Ok::<_, tower::BoxError>(Response::new(answer))
+            }
+        });
+        (Client::new(service, "default"), asked)
+    }
+
+    fn questions(lines: &[(&str, &[&str])]) -> BTreeSet<String> {
+        let lines = lines.iter();
+        lines
+            .flat_map(|(what, verbs)| verbs.iter().map(move |verb| format!("{verb} {what}")))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_hub_is_judged_by_the_rights_that_upstreams_operator_asks_for() {
+        let (client, asked) = granting();
+        let agent = hub_rights("c1");
+        assert_eq!(review::missing(&client, &agent).await, Ok(Vec::new()));
+        let cluster = "cluster.open-cluster-management.io managedclusters";
+        let work = "work.open-cluster-management.io manifestworks";
+        let expected = questions(&[
+            (
+                "certificates.k8s.io certificatesigningrequests   ",
+                &["get", "list", "watch"],
+            ),
+            (
+                &format!("{cluster}   c1"),
+                &["get", "list", "update", "watch"],
+            ),
+            (&format!("{cluster} status  c1"), &["patch", "update"]),
+            (
+                "register.open-cluster-management.io managedclusters clientcertificates  ",
+                &["renew"],
+            ),
+            (
+                "coordination.k8s.io leases  c1 managed-cluster-lease",
+                &["get", "update"],
+            ),
+            (" events  c1 ", &["create", "patch", "update"]),
+            ("events.k8s.io events  c1 ", &["create", "patch", "update"]),
+            (&format!("{work}  c1 "), &["get", "list", "watch", "update"]),
+            (&format!("{work} status c1 "), &["patch", "update"]),
+        ]);
+        assert_eq!(*asked.lock().expect("questions"), expected);
+
+        let (client, asked) = granting();
+        let first = review::missing(&client, &review::BOOTSTRAP_RIGHTS).await;
+        assert_eq!(first, Ok(Vec::new()));
+        let expected = questions(&[
+            (&format!("{cluster}   "), &["create", "get"]),
+            (
+                "certificates.k8s.io certificatesigningrequests   ",
+                &["create", "get", "list", "watch"],
+            ),
+        ]);
+        assert_eq!(*asked.lock().expect("questions"), expected);
     }
 }
