@@ -6,16 +6,17 @@
 //! user is on the list or a JoinRule lets them in. A request for a name that is taken is denied at
 //! once, so that the second agent learns why instead of waiting.
 
+mod approved;
 mod seen;
 mod verdict;
 
-pub(super) use seen::FirstApproved;
+pub(super) use approved::FirstApproved;
+pub(super) use approved::first_approved;
+pub(super) use approved::newest_key;
 pub(super) use seen::Request;
 pub(super) use seen::RequestIndex;
 pub(super) use seen::SeenRequest;
 pub(super) use seen::Standing;
-pub(super) use seen::first_approved;
-pub(super) use seen::newest_key;
 pub(super) use verdict::Owner;
 
 use super::Hub;
