@@ -4,6 +4,7 @@ use crate::fixture;
 use crate::fixture::Its;
 use crate::fixture::may_renew_lease;
 use crate::fixture::may_see_itself;
+use crate::fixture::says;
 use hyades_api::names::annotations;
 use hyades_inventory::hub::Options;
 use hyades_pki::Key;
@@ -115,6 +116,17 @@ async fn a_name_follows_its_owner_to_the_key_of_a_renewal_and_leaves_the_former_
     let (first, second) = (Key::generate(), Key::generate());
     let agent = its.register_by("c1", "a", &first).await;
     until_pinned(&its, &first).await;
+    // Acceptance and clock have been told: nothing else is left to write.
+    its.until_cluster("c1", "is at rest", |object| {
+        let clock = "ManagedClusterConditionClockSynced";
+        says(
+            object,
+            "HubAcceptedManagedCluster",
+            "True",
+            "HubClusterAdminAccepted",
+        ) && says(object, clock, "True", "ManagedClusterClockSynced")
+    })
+    .await;
     its.hub_writes().clear();
     let renewal = fixture::request_for(&its.agent(&agent), &agent, &second).await;
     until_pinned(&its, &second).await;
