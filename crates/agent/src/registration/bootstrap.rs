@@ -124,14 +124,7 @@ async fn register(
     let key = key.and_then(|former| Key::from_pem(&former.key_pem).ok());
     let key = match key {
         Some(key) => key,
-        None => match pending::find(shared).await {
-            Some(key) => key,
-            None => {
-                let key = Key::generate();
-                pending::write_down(shared, &key).await;
-                key
-            }
-        },
+        None => pending::next(shared, None).await,
     };
     let certified = async {
         tokio::select! {

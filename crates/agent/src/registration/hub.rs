@@ -11,6 +11,7 @@ use super::certificate::Requester;
 use super::contact::Contact;
 use super::lease;
 use super::namespaces;
+use super::pending;
 use super::relocation;
 use super::rotation;
 use super::status;
@@ -22,7 +23,6 @@ use hyades_api::cluster::ManagedCluster;
 use hyades_api::conditions;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::managed_cluster as known;
-use hyades_pki::Key;
 use hyades_runtime::Cache;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
@@ -143,7 +143,7 @@ async fn rotate(
             client: &session.client,
             identity: &shared.identity,
             requester: Requester::Agent,
-            key: Key::generate(),
+            key: pending::next(shared, Some(credentials)).await,
             expiration_seconds: shared.options.client_cert_expiration_seconds,
         };
         certificate::obtain(asking, denied).await

@@ -363,8 +363,9 @@ async fn follow(shared: &Shared<'_>, plan: Plan, several: bool) -> Outcome {
             Outcome::Obtained(obtained.await)
         }
         Plan::Hub(credentials) => {
+            let saved = credentials.clone();
             let session = hub::run(shared, credentials, several);
-            let (outcome, ()) = tokio::join!(session, pending::forget(shared));
+            let (outcome, ()) = tokio::join!(session, pending::forget(shared, &saved));
             outcome
         }
     }

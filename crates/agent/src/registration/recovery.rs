@@ -13,6 +13,7 @@ use super::Shared;
 use super::certificate;
 use super::certificate::CertificateError;
 use super::certificate::Requester;
+use super::pending;
 use crate::credentials::Credentials;
 use crate::credentials::HubEndpoint;
 use crate::credentials::Invalid;
@@ -85,21 +86,26 @@ async fn open(shared: &Shared<'_>, credentials: &Credentials) -> Result<Session,
         .map_err(|error| Setback(error.to_string()))
 }
 
-/// Asks for a certificate for the same key under the expired one.
+/// Asks for a certificate for the same key under the expired one, and for the key of a renewal
+/// that was cut short: the hub knows which of them owns the name.
 async fn renew(shared: &Shared<'_>, expired: &Credentials) -> Result<Credentials, Setback> {
     let session = open(shared, expired).await?;
     let key = Key::from_pem(&expired.key_pem).map_err(|error| Setback(error.to_string()))?;
-    let asking = certificate::Asking {
-        client: &session.client,
-        identity: &shared.identity,
-        requester: Requester::Expired,
-        key,
-        expiration_seconds: shared.options.client_cert_expiration_seconds,
-    };
+    let begun = pending::find(shared, Some(expired)).await;
+    let attempts = std::iter::once(key).chain(begun).map(|key| {
+        let asking = certificate::Asking {
+            client: &session.client,
+            identity: &shared.identity,
+            requester: Requester::Expired,
+            key,
+            expiration_seconds: shared.options.client_cert_expiration_seconds,
+        };
+        let denied = async |message: &str| shared.warn("CertificateRequestDenied", message).await;
+        Box::pin(certificate::obtain(asking, denied))
+    });
     let server = expired.endpoint.server();
-    let denied = async |message: &str| shared.warn("CertificateRequestDenied", message).await;
-    match certificate::obtain(asking, denied).await {
-        Ok(issued) => {
+    match futures::future::select_ok(attempts).await {
+        Ok((issued, _)) => {
             let message =
                 format!("the hub at {server} took the agent back by its expired certificate's key");
             shared.tell("Recovered", &message).await;

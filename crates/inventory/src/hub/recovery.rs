@@ -3,9 +3,10 @@
 //! A space shows the holder of an expired certificate as a user of its own: `hyades.io:expired:` and
 //! the certificate's common name, with the certificate's end and key as extras. Such a user may ask
 //! for a certificate and look at the request. This module says which of these requests are approved:
-//! those of the agent that owns the name, for the key of the very certificate it showed, within the
-//! window, of a WEC that is accepted. Another API server never lets such a user exist, and its
-//! agents come back by their bootstrap credentials.
+//! those of the agent that owns the name, for the key that the name belongs to, within the window,
+//! of a WEC that is accepted. A former key that was renewed or replaced since opens nothing: who
+//! shows its certificate may have it from a backup. Another API server never lets such a user
+//! exist, and its agents come back by their bootstrap credentials.
 //!
 //! The extras and the group are the API server's word, as the user name is; the request is signed
 //! by the key it is for. So an approval gives nobody a certificate who did not hold the key.
@@ -85,11 +86,19 @@ pub(super) fn decide(
             former.common_name
         ))));
     }
-    if former.key_sha256 != request.key_sha256 {
-        return Some(Err(refuse("the request is for another key".to_owned())));
-    }
-    if owner.is_none_or(|owner| owner.agent != request.agent) {
+    let Some(owner) = owner.filter(|owner| owner.agent == request.agent) else {
         return Some(Err(refuse("it does not own the name".to_owned())));
+    };
+    // The newest key may be one whose certificate the agent never got to see: an expired
+    // certificate of the key before then says who asks, and the request itself who holds that key.
+    let owning = match owner.key_sha256.as_str() {
+        "" => &former.key_sha256,
+        known => known,
+    };
+    if request.key_sha256 != owning {
+        return Some(Err(refuse(
+            "the request is for another key than the one that owns the name".to_owned(),
+        )));
     }
     if !is_accepted {
         return Some(Err(refuse("the cluster is not accepted".to_owned())));
@@ -180,7 +189,7 @@ mod tests {
     fn owner(name: &str) -> Owner {
         Owner {
             agent: agent(name),
-            key_sha256: "the key it joined with".to_owned(),
+            key_sha256: "key".to_owned(),
         }
     }
 
@@ -219,6 +228,25 @@ mod tests {
             "deregistered"
         );
         assert!(told(&request(), Some(&own), false, 1).contains("not accepted"));
+    }
+
+    #[test]
+    fn a_key_that_was_renewed_or_replaced_since_opens_nothing() {
+        let mut own = owner("a");
+        own.key_sha256 = "renewed".to_owned();
+        assert!(told(&request(), Some(&own), true, 1).contains("another key"));
+        // Who holds the newest key is the owner, whichever certificate it has left.
+        let mut newest = request();
+        newest.key_sha256 = "renewed".to_owned();
+        assert_eq!(
+            decide(&newest, Some(&own), true, WINDOW, at(1)),
+            Some(Ok(()))
+        );
+        // A pin from a time that noted no key.
+        own.key_sha256 = String::new();
+        let back = decide(&request(), Some(&own), true, WINDOW, at(1));
+        assert_eq!(back, Some(Ok(())));
+        assert!(told(&newest, Some(&own), true, 1).contains("another key"));
     }
 
     #[test]
