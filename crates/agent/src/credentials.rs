@@ -132,6 +132,12 @@ impl Credentials {
         }
     }
 
+    /// Whether the certificate is this agent's, however old it is.
+    pub(crate) fn belong_to(&self, identity: &AgentIdentity) -> bool {
+        let end = Timestamp::MIN;
+        validate(Some(self), None, identity, end).is_ok()
+    }
+
     /// When the certificate ends; nothing if it cannot be read.
     pub fn expires(&self) -> Option<Timestamp> {
         renew_at(&self.certificate_pem, 0.0)
@@ -181,21 +187,22 @@ pub fn validate(
     }
     let chain = Certificate::parse_pem_bundle(&credentials.certificate_pem)
         .map_err(|error| Invalid::Unreadable(error.to_string()))?;
-    if let Some(expired) = chain
-        .iter()
-        .find(|certificate| certificate.not_after() <= now)
-    {
-        return Err(Invalid::Expired(expired.not_after()));
-    }
     let wanted = identity.common_name();
     let found = |certificate: &Certificate| certificate.subject().common_name.clone();
-    if chain.iter().any(|certificate| found(certificate) == wanted) {
-        return Ok(());
+    // Before its end: an expired certificate of another agent proves nothing about this one.
+    if chain.iter().all(|certificate| found(certificate) != wanted) {
+        return Err(Invalid::OtherIdentity {
+            found: chain.first().map(found).unwrap_or_default(),
+            wanted,
+        });
     }
-    Err(Invalid::OtherIdentity {
-        found: chain.first().map(found).unwrap_or_default(),
-        wanted,
-    })
+    let expired = chain
+        .iter()
+        .find(|certificate| certificate.not_after() <= now);
+    match expired {
+        Some(expired) => Err(Invalid::Expired(expired.not_after())),
+        None => Ok(()),
+    }
 }
 
 /// The time for renewal of a chain: when this share of its life remains. Life is from the latest

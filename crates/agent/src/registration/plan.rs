@@ -175,7 +175,8 @@ pub(super) fn decide(
         why,
         Invalid::Expired(_) | Invalid::Refused | Invalid::OtherHub(_)
     );
-    let former = current.filter(|_| proves).cloned();
+    let own = current.filter(|credentials| credentials.belong_to(identity));
+    let former = own.filter(|_| proves).cloned();
     if candidate.is_none() && former.is_none() {
         return Plan::Wait(format!("{why}, and {}", held.problems.join("; ")));
     }
@@ -294,6 +295,32 @@ mod tests {
             };
             assert_eq!(candidate.is_some(), has_token);
         }
+    }
+
+    #[test]
+    fn the_certificate_of_another_agent_proves_nothing_expired_or_at_another_hub() {
+        let renamed = AgentIdentity::new("renamed".parse().expect("a name"), "agent1");
+        let renamed = renamed.expect("an agent");
+        let plan = |bootstrap: &Seen, seconds| {
+            let held = Held::read(&[("bootstrap-hub-kubeconfig", bootstrap)], &own());
+            decide(&held, &Learnt::default(), &renamed, after(seconds))
+        };
+        for (server, seconds) in [
+            ("https://hub", 1),
+            ("https://hub", LIFE_SECONDS + 1),
+            ("https://other", 1),
+        ] {
+            let plan = plan(&bootstrap(server), seconds);
+            assert!(
+                matches!(plan, Plan::Obtain { former: None, .. }),
+                "{server} after {seconds} s: {plan:?}"
+            );
+        }
+        // There is nothing to come back by.
+        assert!(matches!(
+            plan(&Seen::Absent, LIFE_SECONDS + 1),
+            Plan::Wait(_)
+        ));
     }
 
     #[test]
