@@ -9,11 +9,12 @@ use hyades_runtime::Trouble;
 use hyades_runtime::backoff::Backoff;
 use hyades_runtime::backoff::Policy;
 use hyades_runtime::kube::Api;
+use std::time::Duration;
 
 /// How often hubs are asked again when none took the agent.
 const RETRY: Policy = Policy {
-    base: std::time::Duration::from_secs(5),
-    cap: std::time::Duration::from_secs(60),
+    base: Duration::from_secs(5),
+    cap: Duration::from_secs(60),
     factor: 2.0,
     jitter: 0.25,
 };
@@ -72,6 +73,32 @@ pub(super) async fn run(shared: &Shared<'_>, candidates: &[Candidate], why: &str
     }
 }
 
+/// Gives the chosen hub its time to let the agent in, and then waits until one of the `others`
+/// takes it; returns why the chosen one is left. For ever if there are no others.
+pub(super) async fn another(shared: &Shared<'_>, others: &[Candidate]) -> String {
+    let seconds = shared.options.hub_connection_timeout_seconds;
+    let ask = async || {
+        let asking = others.iter().map(|one| ask(shared, one));
+        futures::future::join_all(asking).await
+    };
+    let limit = Duration::from_secs(u64::from(seconds));
+    let index = welcomed(limit, ask).await;
+    let server = others[index].endpoint.server();
+    format!("no credentials for the chosen hub within {seconds} s, and the one at {server} is good")
+}
+
+/// Which hub takes the agent, asked again and again from `limit` on.
+async fn welcomed(limit: Duration, ask: impl AsyncFn() -> Vec<Answer>) -> usize {
+    tokio::time::sleep(limit).await;
+    let mut backoff = Backoff::new(RETRY);
+    loop {
+        if let Some(index) = decide(&ask().await, None) {
+            return index;
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
 /// A hub is good if the first credentials have their rights there, and it has not turned this
 /// cluster away.
 async fn ask(shared: &Shared<'_>, candidate: &Candidate) -> Answer {
@@ -99,6 +126,26 @@ async fn ask(shared: &Shared<'_>, candidate: &Candidate) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chosen_hub_that_never_lets_the_agent_in_is_left_for_one_that_is_good() {
+        let started = tokio::time::Instant::now();
+        let limit = Duration::from_secs(600);
+        let back = limit + Duration::from_secs(7200);
+        let ask = async || {
+            assert!(started.elapsed() >= limit, "the chosen one has its time");
+            let answer = match started.elapsed() < back {
+                true => Answer::Useless("away".to_owned()),
+                false => Answer::Welcome,
+            };
+            vec![Answer::Useless("denied".to_owned()), answer]
+        };
+        assert_eq!(welcomed(limit, ask).await, 1);
+        let late = started.elapsed() - back;
+        assert!(late <= Duration::from_secs(75), "{late:?} after its return");
+        let none = welcomed(limit, async || Vec::new());
+        assert!(tokio::time::timeout(back, none).await.is_err());
+    }
 
     #[test]
     fn the_present_hub_is_kept_while_it_is_good_and_else_the_first_good_one_is_taken() {

@@ -350,6 +350,7 @@ async fn follow(shared: &Shared<'_>, plan: Plan, several: bool) -> Outcome {
             candidate,
             former,
             why,
+            others,
         } => {
             let server = candidate
                 .as_ref()
@@ -360,7 +361,13 @@ async fn follow(shared: &Shared<'_>, plan: Plan, several: bool) -> Outcome {
             );
             // On the heap: what is needed once in a life shall not be kept for all of it.
             let obtained = Box::pin(bootstrap::run(shared, candidate, former, &why));
-            Outcome::Obtained(obtained.await)
+            tokio::select! {
+                credentials = obtained => Outcome::Obtained(credentials),
+                why = choice::another(shared, &others) => {
+                    shared.warn("LeavingHub", &why).await;
+                    Outcome::Leaving(why)
+                }
+            }
         }
         Plan::Hub(credentials) => {
             let saved = credentials.clone();

@@ -51,6 +51,8 @@ pub(super) enum Plan {
         former: Option<Credentials>,
         /// Why there are no others.
         why: Invalid,
+        /// The other hubs, for when this one does not answer or never lets the agent in.
+        others: Vec<Candidate>,
     },
     /// Present the agent's own.
     Hub(Credentials),
@@ -180,10 +182,15 @@ pub(super) fn decide(
     if candidate.is_none() && former.is_none() {
         return Plan::Wait(format!("{why}, and {}", held.problems.join("; ")));
     }
+    let others = candidates
+        .iter()
+        .filter(|one| held.several && candidate.is_some_and(|chosen| chosen.secret != one.secret))
+        .cloned();
     Plan::Obtain {
         candidate: candidate.cloned(),
         former,
         why,
+        others: others.collect(),
     }
 }
 
@@ -254,6 +261,7 @@ mod tests {
             candidate: Some(candidate),
             former: None,
             why,
+            ..
         } = plan
         else {
             panic!("{plan:?}")
@@ -289,6 +297,7 @@ mod tests {
                 candidate,
                 former: Some(_),
                 why: Invalid::Expired(_),
+                ..
             } = plan
             else {
                 panic!("{plan:?}")
@@ -391,16 +400,17 @@ mod tests {
         };
         assert!(matches!(plan(&both, &own(), &chosen("b"), 1), Plan::Hub(_)));
         let plan = plan(&both, &own(), &chosen("a"), 1);
-        assert!(
-            matches!(
-                plan,
-                Plan::Obtain {
-                    why: Invalid::OtherHub(_),
-                    ..
-                }
-            ),
-            "{plan:?}"
-        );
+        let Plan::Obtain {
+            why: Invalid::OtherHub(_),
+            others,
+            ..
+        } = plan
+        else {
+            panic!("{plan:?}")
+        };
+        // Where to go if that hub never lets the agent in.
+        let others: Vec<_> = others.iter().map(|one| one.secret.as_str()).collect();
+        assert_eq!(others, ["b"]);
     }
 
     #[test]
