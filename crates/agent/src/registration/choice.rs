@@ -24,15 +24,19 @@ const RETRY: Policy = Policy {
 enum Answer {
     /// It takes the agent, or may.
     Welcome,
+    /// It has deregistered this cluster, which may come back only where no other takes it.
+    Deregistered,
     /// It cannot be used; the text says why.
     Useless(String),
 }
 
-/// Which hub to take: the present one if it is good, else the first that is.
+/// Which hub to take: the present one if it is good, else the first that is, else one that has
+/// deregistered the cluster.
 fn decide(answers: &[Answer], present: Option<usize>) -> Option<usize> {
     let good = |index: &usize| answers[*index] == Answer::Welcome;
     let first = || (0..answers.len()).find(good);
-    present.filter(good).or_else(first)
+    let last = || answers.iter().position(|one| *one == Answer::Deregistered);
+    present.filter(good).or_else(first).or_else(last)
 }
 
 /// Asks the hubs until one takes the agent; returns its Secret.
@@ -59,7 +63,7 @@ pub(super) async fn run(shared: &Shared<'_>, candidates: &[Candidate], why: &str
             .iter()
             .zip(&answers)
             .map(|(candidate, answer)| match answer {
-                Answer::Welcome => String::new(),
+                Answer::Welcome | Answer::Deregistered => String::new(),
                 Answer::Useless(why) => format!("Secret {}: {why}", candidate.secret),
             });
         let reasons = reasons.collect::<Vec<_>>().join("; ");
@@ -92,7 +96,8 @@ async fn welcomed(limit: Duration, ask: impl AsyncFn() -> Vec<Answer>) -> usize 
     tokio::time::sleep(limit).await;
     let mut backoff = Backoff::new(RETRY);
     loop {
-        if let Some(index) = decide(&ask().await, None) {
+        let answers = ask().await;
+        if let Some(index) = answers.iter().position(|one| *one == Answer::Welcome) {
             return index;
         }
         tokio::time::sleep(backoff.next_delay()).await;
@@ -116,6 +121,10 @@ async fn ask(shared: &Shared<'_>, candidate: &Candidate) -> Answer {
     let api: Api<ManagedCluster> = Api::all(client);
     let cluster = &shared.identity.cluster;
     match api.get_opt(cluster.as_str()).await {
+        // An agent with credentials for a hub has had an object there.
+        Ok(None) if shared.in_use().server.as_deref() == Some(candidate.endpoint.server()) => {
+            Answer::Deregistered
+        }
         Ok(None) => Answer::Welcome,
         Ok(Some(object)) if object.spec.hub_accepts_client => Answer::Welcome,
         Ok(Some(_)) => Answer::Useless(format!("it has not accepted the cluster {cluster}")),
@@ -156,5 +165,12 @@ mod tests {
         assert_eq!(decide(&[bad(), good()], None), Some(1));
         assert_eq!(decide(&[bad(), bad()], Some(0)), None);
         assert_eq!(decide(&[], None), None);
+        let left = || Answer::Deregistered;
+        assert_eq!(decide(&[left(), good()], Some(0)), Some(1));
+        assert_eq!(
+            decide(&[left(), bad()], Some(0)),
+            Some(0),
+            "better than none"
+        );
     }
 }

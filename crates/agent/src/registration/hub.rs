@@ -103,21 +103,38 @@ async fn leave(
     mut current: watch::Receiver<Option<ManagedCluster>>,
 ) -> String {
     let seconds = shared.options.hub_connection_timeout_seconds;
-    let denied = async {
-        let denies = |object: &Option<ManagedCluster>| {
-            object
-                .as_ref()
-                .is_some_and(|object| !object.spec.hub_accepts_client)
-        };
-        if current.wait_for(denies).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
+    let limit = Duration::from_secs(u64::from(seconds));
     tokio::select! {
-        () = contact.lost(Duration::from_secs(u64::from(seconds))) => {
-            format!("no contact for {seconds} s")
-        }
-        () = denied => "it does not accept this cluster (any more)".to_owned(),
+        () = contact.lost(limit) => format!("no contact for {seconds} s"),
+        why = turned_away(&mut current, limit) => why,
+    }
+}
+
+/// Waits until the inventory object says that the hub does not want this cluster, or is gone; or
+/// until the hub has not shown it for `limit`.
+async fn turned_away(
+    current: &mut watch::Receiver<Option<ManagedCluster>>,
+    limit: Duration,
+) -> String {
+    let shown = tokio::time::timeout(limit, current.wait_for(Option::is_some)).await;
+    if shown.is_err() {
+        let seconds = limit.as_secs();
+        return format!("it has given this agent no rights within {seconds} s");
+    }
+    drop(shown);
+    let unwanted = |object: &Option<ManagedCluster>| {
+        object
+            .as_ref()
+            .is_none_or(|object| !object.spec.hub_accepts_client)
+    };
+    let is_gone = current
+        .wait_for(unwanted)
+        .await
+        .map(|object| object.is_none());
+    match is_gone {
+        Ok(true) => "it has deregistered this cluster".to_owned(),
+        Ok(false) => "it does not accept this cluster (any more)".to_owned(),
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -386,6 +403,31 @@ async fn tell_availability(recorder: &Recorder, before: &ManagedCluster, after: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_several_hubs_is_left_when_it_denies_forgets_or_never_shows_the_cluster() {
+        let limit = Duration::from_secs(600);
+        let seen = |accepted| {
+            let mut object = ManagedCluster::new("c1", Default::default());
+            object.spec.hub_accepts_client = accepted;
+            Some(object)
+        };
+        let told = async |last: Option<ManagedCluster>| {
+            let current = Current::new(seen(true));
+            let mut receiver = current.subscribe();
+            let mut leaving = std::pin::pin!(turned_away(&mut receiver, limit));
+            let waiting = tokio::time::timeout(2 * limit, &mut leaving).await;
+            assert!(waiting.is_err(), "a hub that wants the cluster is kept");
+            current.send_replace(last);
+            leaving.await
+        };
+        assert!(told(None).await.contains("deregistered"));
+        assert!(told(seen(false)).await.contains("not accept"));
+        let current = Current::new(None);
+        let why = turned_away(&mut current.subscribe(), limit).await;
+        assert!(why.contains("no rights within 600 s"), "{why}");
+    }
+
     use hyades_runtime::kube::Client;
     use hyades_runtime::kube::client::Body;
     use hyper::Request;

@@ -1,7 +1,9 @@
 //! The agent's heartbeat: the lease that the hub made for it, renewed while the hub accepts it.
+//! While it does not, the agent only asks now and then whether the hub is there and knows it.
 
 use super::contact::Contact;
 use crate::clock::Clock;
+use hyades_api::cluster::ManagedCluster;
 use hyades_api::identity::ClusterName;
 use hyades_api::names;
 use hyades_runtime::Trouble;
@@ -14,6 +16,7 @@ use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::api::PostParams;
+use hyades_runtime::kube::core::PartialObjectMeta;
 use jiff::Timestamp;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -34,6 +37,10 @@ const RETRY: Policy = Policy {
     jitter: 0.5,
 };
 
+/// How often an agent without a lease to renew makes sure of its hub, spread like renewals: as
+/// often as an agent that waits for its acceptance asks at least.
+const PROBE_PERIOD: Duration = Duration::from_secs(15);
+
 /// Renews the lease for ever. `duration` holds the lease's duration while the hub accepts the
 /// agent, and nothing while it does not.
 pub(super) async fn renew(
@@ -43,14 +50,23 @@ pub(super) async fn renew(
     contact: &Contact,
     mut duration: watch::Receiver<Option<Duration>>,
 ) {
+    let objects: Api<PartialObjectMeta<ManagedCluster>> = Api::all(client.clone());
     let api: Api<Lease> = Api::namespaced(client, names::mailbox(cluster));
     let mut held = None;
     let mut backoff = Backoff::new(RETRY);
     loop {
         let period = *duration.borrow_and_update();
         let wait = match period {
-            None => None,
-            Some(period) => Some(match renew_once(&api, held.take(), clock, period).await {
+            None => {
+                // Whatever it answers, contact tells the difference between a hub that has turned
+                // this cluster away and one that is lost or knows the agent no longer.
+                match objects.get(cluster.as_str()).await {
+                    Ok(_) => contact.succeeded(),
+                    Err(error) => contact.failed(&Trouble::of(&error)),
+                }
+                backoff::jitter(PROBE_PERIOD, JITTER)
+            }
+            Some(period) => match renew_once(&api, held.take(), clock, period).await {
                 Ok(lease) => {
                     contact.succeeded();
                     backoff.reset();
@@ -65,16 +81,10 @@ pub(super) async fn renew(
                     report(&trouble, &backoff, delay);
                     delay
                 }
-            }),
-        };
-        let elapsed = async {
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => std::future::pending().await,
-            }
+            },
         };
         tokio::select! {
-            () = elapsed => {}
+            () = tokio::time::sleep(wait) => {}
             changed = duration.changed() => if changed.is_err() { return },
         }
     }
@@ -191,6 +201,45 @@ mod tests {
             };
             let response = Response::builder().status(status).body(Body::from(body));
             Ok(response.expect("a response"))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_was_turned_away_still_notices_that_its_hub_is_lost_or_refuses_it() {
+        let answers = |code: u16| {
+            let service = tower::service_fn(move |_: Request<Body>| async move {
+                let status = serde_json::json!({"kind": "Status", "apiVersion": "v1",
+                    "status": "Failure", "code": code, "reason": "", "message": "no"});
+                let body = Body::from(status.to_string().into_bytes());
+                let response = Response::builder().status(code).body(body);
+                Ok::<_, Infallible>(response.expect("a response"))
+            });
+            Client::new(service, "default")
+        };
+        let cluster = "cluster1".parse().expect("a name");
+        let clock = Clock::starting(Timestamp::UNIX_EPOCH);
+        let limit = Duration::from_secs(600);
+        for (code, is_refused, is_lost) in
+            [(401, true, true), (503, false, true), (403, false, false)]
+        {
+            let (_sender, duration) = watch::channel(None);
+            let contact = Contact::default();
+            let renewing = renew(answers(code), &cluster, clock, &contact, duration);
+            let both = async {
+                tokio::join!(
+                    tokio::time::timeout(limit, contact.refused()),
+                    tokio::time::timeout(2 * limit, contact.lost(limit)),
+                )
+            };
+            let (refused, lost) = tokio::select! {
+                both = both => both,
+                () = renewing => panic!("it never ends"),
+            };
+            assert_eq!(
+                (refused.is_ok(), lost.is_ok()),
+                (is_refused, is_lost),
+                "{code}"
+            );
         }
     }
 
