@@ -18,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyades_api::cluster::ClientConfig;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::cluster::ManagedClusterSpec;
+use hyades_api::names::annotations;
 use hyades_pki::Key;
 use hyades_runtime::Trouble;
 use hyades_runtime::backoff;
@@ -34,6 +35,7 @@ use hyades_runtime::kube::api::ObjectMeta;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
+use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -87,7 +89,9 @@ pub(super) async fn run(
         credentials = registration => credentials,
     };
     // Last, since an agent with credentials never makes an inventory object again.
-    save(shared, &credentials).await;
+    let is_new = !former.is_some_and(|former| former.endpoint == credentials.endpoint);
+    let page = if is_new { Page::Forget } else { Page::Keep };
+    save(shared, &credentials, page).await;
     credentials
 }
 
@@ -228,9 +232,18 @@ fn inventory_object(shared: &Shared<'_>) -> ManagedCluster {
     object
 }
 
+/// What becomes of the note of what the hub publishes of itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    /// The same hub at the same place published it.
+    Keep,
+    /// It is of another: told by it, this hub's page would seem to have changed.
+    Forget,
+}
+
 /// Writes the credentials into the hub Secret. Tries until it succeeds: they are of no use before
 /// they are safe, since the key exists nowhere else.
-pub(super) async fn save(shared: &Shared<'_>, credentials: &Credentials) {
+pub(super) async fn save(shared: &Shared<'_>, credentials: &Credentials, page: Page) {
     let data = match credentials.secret_data(&shared.identity, &shared.identity.cluster) {
         Ok(data) => data,
         Err(error) => {
@@ -244,7 +257,7 @@ pub(super) async fn save(shared: &Shared<'_>, credentials: &Credentials) {
         }
     };
     let mut backoff = Backoff::new(Policy::API);
-    while let Err(error) = write(shared, &data).await {
+    while let Err(error) = write(shared, &data, page).await {
         let delay = backoff.next_delay();
         let message = format!(
             "saving Secret {}: {}",
@@ -261,7 +274,28 @@ pub(super) async fn save(shared: &Shared<'_>, credentials: &Credentials) {
     );
 }
 
-async fn write(shared: &Shared<'_>, data: &BTreeMap<String, ByteString>) -> kube::Result<()> {
+/// The patch of a hub Secret that exists already.
+fn patch_of(data: &BTreeMap<String, ByteString>, page: Page) -> Value {
+    // What credentials for a hub that had moved left behind goes with them.
+    let mut data = json!(data);
+    if data.get(keys::MOVED_FROM).is_none() {
+        data[keys::MOVED_FROM] = Value::Null;
+    }
+    let mut patch = json!({"data": data});
+    if page == Page::Forget {
+        patch["metadata"]["annotations"] = json!({
+            annotations::PUBLISHED_SERVER: null,
+            annotations::PUBLISHED_AUTHORITY: null,
+        });
+    }
+    patch
+}
+
+async fn write(
+    shared: &Shared<'_>,
+    data: &BTreeMap<String, ByteString>,
+    page: Page,
+) -> kube::Result<()> {
     let api: Api<Secret> =
         Api::namespaced(shared.context.client.clone(), &shared.context.namespace);
     let secret = Secret {
@@ -276,16 +310,31 @@ async fn write(shared: &Shared<'_>, data: &BTreeMap<String, ByteString>) -> kube
     match api.create(&PostParams::default(), &secret).await {
         Ok(_) => Ok(()),
         Err(error) if matches!(Trouble::of(&error), Trouble::AlreadyExists(_)) => {
-            // What credentials for a hub that had moved left behind goes with them.
-            let mut data = json!(data);
-            if data.get(keys::MOVED_FROM).is_none() {
-                data[keys::MOVED_FROM] = serde_json::Value::Null;
-            }
-            let patch = Patch::Merge(json!({"data": data}));
+            let patch = Patch::Merge(patch_of(data, page));
             api.patch(shared.hub_secret, &PatchParams::default(), &patch)
                 .await
                 .map(drop)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_former_hub_published_goes_with_its_credentials() {
+        let data = BTreeMap::from([(keys::KEY.to_owned(), ByteString(b"key".to_vec()))]);
+        let kept = patch_of(&data, Page::Keep);
+        assert_eq!(kept.get("metadata"), None);
+        assert_eq!(kept["data"][keys::MOVED_FROM], Value::Null);
+        let mut forgotten = patch_of(&data, Page::Forget);
+        let notes = forgotten["metadata"]["annotations"].take();
+        let both = json!({
+            annotations::PUBLISHED_SERVER: null,
+            annotations::PUBLISHED_AUTHORITY: null,
+        });
+        assert_eq!(notes, both);
     }
 }

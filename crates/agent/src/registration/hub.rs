@@ -4,6 +4,7 @@ use super::Outcome;
 use super::Shared;
 use super::acceptance;
 use super::bootstrap;
+use super::bootstrap::Page;
 use super::certificate;
 use super::certificate::Asking;
 use super::certificate::CertificateError;
@@ -176,7 +177,7 @@ async fn rotate(
     };
     let issued = rotation::next(shared.clock, &credentials.certificate_pem, ask, failed).await;
     let renewed = credentials.renewed(issued);
-    bootstrap::save(shared, &renewed).await;
+    bootstrap::save(shared, &renewed, Page::Keep).await;
     renewed
 }
 

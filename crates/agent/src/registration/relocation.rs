@@ -8,6 +8,7 @@
 
 use super::Shared;
 use super::bootstrap;
+use super::bootstrap::Page;
 use crate::credentials::Credentials;
 use crate::credentials::HubEndpoint;
 use crate::endpoint::sha256;
@@ -185,7 +186,7 @@ async fn look(shared: &Shared<'_>, credentials: &Credentials, uid: &str) -> Opti
                     "the hub says it is to be met at {server} from now on, by the authorities it published"
                 );
                 shared.tell("HubMoved", &message).await;
-                bootstrap::save(shared, &moved).await;
+                bootstrap::save(shared, &moved, Page::Keep).await;
                 remember(shared, &record).await;
                 return Some(moved);
             }
