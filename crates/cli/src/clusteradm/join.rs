@@ -243,12 +243,16 @@ async fn judge(
         .map_err(|error| target.explain("look for an earlier registration", &error))?;
     let now = jiff::Timestamp::now();
     let present = secret.and_then(|secret| existing::registration(&secret, now));
+    let present = existing::Present {
+        registration: present.as_ref(),
+        klusterlet: place.registers.as_deref(),
+    };
     Ok(existing::decide(
         &plan.cluster,
         server,
-        present.as_ref(),
-        place.is_taken,
+        &present,
         on_hub,
+        plan.replace,
     ))
 }
 

@@ -60,6 +60,9 @@ pub struct JoinArgs {
     /// Wait until the agent runs and the hub knows the cluster
     #[arg(long)]
     pub wait: bool,
+    /// Ask for the name even if another cluster holds it; 'accept --replace' on the hub hands it over
+    #[arg(long)]
+    pub replace: bool,
     /// Where the agent runs: default, in the cluster that joins, or hosted, in that of the context
     /// for the one of --managed-cluster-kubeconfig
     #[arg(short, long, default_value = "default")]
@@ -268,6 +271,8 @@ fn capi_cluster(args: &JoinArgs) -> anyhow::Result<Option<CapiCluster>> {
 pub struct Plan {
     /// The name to register under.
     pub cluster: ClusterName,
+    /// Ask for it even if another cluster holds it.
+    pub replace: bool,
     /// The token for the hub.
     pub token: String,
     /// URL of the hub, as given.
@@ -320,6 +325,7 @@ pub fn plan(args: &JoinArgs) -> anyhow::Result<Plan> {
     }
     Ok(Plan {
         cluster: args.cluster_name.parse()?,
+        replace: args.replace,
         token: args.hub_token.clone(),
         hub: check_url(&args.hub_apiserver)?,
         authority: match &args.ca_file {

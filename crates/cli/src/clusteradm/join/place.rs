@@ -18,8 +18,8 @@ pub struct Place {
     pub klusterlet: String,
     /// Namespace of its pods, in the cluster that runs them.
     pub namespace: String,
-    /// Whether there is such a Klusterlet already.
-    pub is_taken: bool,
+    /// The name that the Klusterlet registers, if there is such a Klusterlet already.
+    pub registers: Option<String>,
 }
 
 impl Place {
@@ -41,9 +41,10 @@ impl Place {
             false => Self {
                 klusterlet: names::KLUSTERLET.to_owned(),
                 namespace: namespaces::AGENT.to_owned(),
-                is_taken: present
+                registers: present
                     .iter()
-                    .any(|found| found.name_any() == names::KLUSTERLET),
+                    .find(|found| found.name_any() == names::KLUSTERLET)
+                    .map(|found| found.spec.cluster_name.clone()),
             },
             true => {
                 let earlier = present.iter().find(|found| {
@@ -54,7 +55,7 @@ impl Place {
                 Self {
                     namespace: name.clone(),
                     klusterlet: name,
-                    is_taken: earlier.is_some(),
+                    registers: earlier.map(|found| found.spec.cluster_name.clone()),
                 }
             }
         })
