@@ -137,6 +137,9 @@ pub mod annotations {
     /// name over to. The hub approves that agent's next request, pins the name to it, and removes
     /// the annotation.
     pub const HAND_OVER_TO: &str = "hyades.io/hand-over-to";
+    /// On a mailbox namespace, beside [`HAND_OVER_TO`]: SHA-256 of the public key that the heir must
+    /// show. Without it every key under that common name inherits.
+    pub const HAND_OVER_TO_KEY: &str = "hyades.io/hand-over-to-key-sha256";
     /// On a mailbox namespace: the JoinRule by which its WEC was let in.
     pub const JOINED_BY_RULE: &str = "hyades.io/joined-by-rule";
     /// On an inventory object: by whom or by what it was accepted, for the Event that tells.

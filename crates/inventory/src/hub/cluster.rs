@@ -210,7 +210,7 @@ impl Reconciler {
         let api = Api::<CertificateSigningRequest>::all(self.hub.client.clone());
         for request in self.hub.observed.requests_of(cluster.as_str()) {
             let asks = request.reading.as_ref();
-            let is_heirs = asks.is_ok_and(|request| request.agent.common_name() == heir);
+            let is_heirs = asks.is_ok_and(|request| heir.is(&request.agent, &request.key_sha256));
             if is_heirs && request.standing == Standing::Denied {
                 match api.delete(&request.name_any(), &Default::default()).await {
                     Ok(_) => {}

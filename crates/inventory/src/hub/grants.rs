@@ -4,6 +4,7 @@ mod objects;
 
 use super::Hub;
 use super::pins;
+use super::pins::Heir;
 use super::pins::Pin;
 use super::requests;
 use super::requests::FirstApproved;
@@ -76,7 +77,7 @@ impl Grants {
         let meta = mailbox.as_deref().map(|mailbox| &mailbox.metadata);
         if let Some(pin) = self.pin(cluster, meta) {
             let heir = meta.and_then(pins::heir);
-            return Ok(match self.inherited(cluster, &pin, heir.as_deref()) {
+            return Ok(match self.inherited(cluster, &pin, heir.as_ref()) {
                 Some(pin) => self.plan_pin(cluster, true, pin),
                 None => {
                     self.hub.release_settled(cluster);
@@ -125,6 +126,7 @@ impl Grants {
         if exists {
             // Whoever has the name now, nobody is to get it any more.
             marks[annotations::HAND_OVER_TO] = Value::Null;
+            marks[annotations::HAND_OVER_TO_KEY] = Value::Null;
         }
         Plan {
             holder: Holder::Pinned(pin.agent.clone()),
@@ -156,11 +158,11 @@ impl Grants {
 
     /// The pin of the agent that an administrator handed the name over to, once a request of that
     /// agent is approved.
-    fn inherited(&self, cluster: &ClusterName, pin: &Pin, heir: Option<&str>) -> Option<Pin> {
-        let heir = heir.filter(|heir| *heir != pin.agent.common_name())?;
-        let claim = self.hub.claim_of(cluster);
-        let claim =
-            claim.filter(|claim| claim.is_approved && claim.owner.agent.common_name() == heir);
+    fn inherited(&self, cluster: &ClusterName, pin: &Pin, heir: Option<&Heir>) -> Option<Pin> {
+        let heir = heir.filter(|heir| heir.common_name != pin.agent.common_name())?;
+        let claim = self.hub.claim_of(cluster).filter(|claim| {
+            claim.is_approved && heir.is(&claim.owner.agent, &claim.owner.key_sha256)
+        });
         if let Some(claim) = claim {
             return Some(Pin {
                 agent: claim.owner.agent,
@@ -170,7 +172,7 @@ impl Grants {
         let mut requests = self.hub.observed.requests_of(cluster.as_str());
         requests.retain(|request| {
             let asks = request.reading.as_ref();
-            asks.is_ok_and(|request| request.agent.common_name() == heir)
+            asks.is_ok_and(|request| heir.is(&request.agent, &request.key_sha256))
         });
         requests::first_approved(&requests).map(|first| Pin {
             agent: first.request.agent,
@@ -259,11 +261,11 @@ impl Grants {
     }
 
     /// The agent that a WEC's name is handed over to and that does not have it yet.
-    pub(super) fn heir(&self, cluster: &ClusterName) -> Option<String> {
+    pub(super) fn heir(&self, cluster: &ClusterName) -> Option<Heir> {
         let mailbox = self.hub.observed.mailboxes.get(cluster.as_str())?;
         let heir = pins::heir(&mailbox.metadata)?;
         let pin = self.pin(cluster, Some(&mailbox.metadata));
-        pin.is_none_or(|pin| pin.agent.common_name() != heir)
+        pin.is_none_or(|pin| pin.agent.common_name() != heir.common_name)
             .then_some(heir)
     }
 

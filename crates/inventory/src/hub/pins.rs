@@ -35,10 +35,31 @@ pub(super) fn read(mailbox: &ObjectMeta) -> Option<Pin> {
     })
 }
 
-/// The common name of the agent that an administrator hands a mailbox's name over to.
-pub(super) fn heir(mailbox: &ObjectMeta) -> Option<String> {
+/// Whom an administrator hands a mailbox's name over to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Heir {
+    /// Common name of the agent.
+    pub(super) common_name: String,
+    /// SHA-256 of its public key; any key will do if the administrator named none.
+    pub(super) key_sha256: Option<String>,
+}
+
+impl Heir {
+    /// Whether an agent with this key is meant. Whoever holds a bootstrap token can ask for any
+    /// common name; only the key tells the agent that the administrator saw from others.
+    pub(super) fn is(&self, agent: &AgentIdentity, key_sha256: &str) -> bool {
+        let key_fits = |wanted: &String| wanted == key_sha256;
+        self.common_name == agent.common_name() && self.key_sha256.as_ref().is_none_or(key_fits)
+    }
+}
+
+/// Reads whom an administrator hands a mailbox's name over to.
+pub(super) fn heir(mailbox: &ObjectMeta) -> Option<Heir> {
     let annotations = mailbox.annotations.as_ref()?;
-    annotations.get(annotations::HAND_OVER_TO).cloned()
+    Some(Heir {
+        common_name: annotations.get(annotations::HAND_OVER_TO)?.clone(),
+        key_sha256: annotations.get(annotations::HAND_OVER_TO_KEY).cloned(),
+    })
 }
 
 /// The JoinRule by which a mailbox's WEC was let in.
@@ -76,6 +97,7 @@ pub(super) fn removal() -> Value {
         annotations::PINNED_KEY: null,
         annotations::PINNED_ON: null,
         annotations::HAND_OVER_TO: null,
+        annotations::HAND_OVER_TO_KEY: null,
         annotations::JOINED_BY_RULE: null,
     })
 }

@@ -146,33 +146,57 @@ fn refusal(
     })
 }
 
-/// The agent to hand a cluster's name over to: the one other than its owner that asked last, or the
-/// one named.
+/// An agent that a name is handed over to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Heir {
+    /// Its common name.
+    pub agent: String,
+    /// SHA-256 of the public key in its request. Whoever holds a bootstrap token can ask for the
+    /// same common name, but not with this key.
+    pub key_sha256: String,
+}
+
+/// The agent to hand a cluster's name over to: the only one that asks besides its owner, or the one
+/// named.
 ///
 /// # Errors
 ///
-/// Several others ask, and none of them is named.
+/// Several others ask, and none of them is named; or one asks with several keys, of which only one
+/// can be its own. With `any_key` that does not matter.
 pub fn heir(
     cluster: &str,
     requests: &[CertificateSigningRequest],
     pinned: &Pinned,
     requesters: &[String],
-) -> Result<Option<String>, String> {
+    any_key: bool,
+) -> Result<Option<Heir>, String> {
     let others = requests
         .iter()
         .filter(|request| is_bootstrap(request))
         .filter_map(|request| requester(request).ok())
-        .map(|(requester, _)| requester)
-        .filter(|requester| *requester != pinned.agent)
-        .filter(|requester| requesters.is_empty() || requesters.contains(requester));
-    let mut others: Vec<String> = others.collect::<BTreeSet<_>>().into_iter().collect();
-    match others.len() {
-        0 | 1 => Ok(others.pop()),
-        _ => Err(format!(
+        .map(|(agent, key_sha256)| Heir { agent, key_sha256 })
+        .filter(|other| other.agent != pinned.agent)
+        .filter(|other| requesters.is_empty() || requesters.contains(&other.agent));
+    let mut others: BTreeSet<Heir> = others.collect();
+    let agents: BTreeSet<&str> = others.iter().map(|other| other.agent.as_str()).collect();
+    if agents.len() > 1 {
+        return Err(format!(
             "several agents ask for the name {cluster}: {}; name the one that shall have it with --requesters",
-            others.join(",")
-        )),
+            agents.into_iter().collect::<Vec<_>>().join(",")
+        ));
     }
+    if others.len() > 1 && !any_key {
+        let keys: Vec<&str> = others
+            .iter()
+            .map(|other| other.key_sha256.as_str())
+            .collect();
+        return Err(format!(
+            "an agent asks for the name {cluster} with {} different keys (SHA-256 {}), of which only one can be its own: delete the requests of the others with 'kubectl delete csr' and run this again; add --skip-approve-check to hand the name over to whichever asks first, as for an agent of OCM's, which makes a key for each request",
+            keys.len(),
+            keys.join(", ")
+        ));
+    }
+    Ok(others.pop_first())
 }
 
 fn is_bootstrap(request: &CertificateSigningRequest) -> bool {
@@ -345,7 +369,8 @@ mod tests {
         let third = request("r3", THIRD, &[]);
         let pinned = owner("");
         let find = |requests: &[CertificateSigningRequest], named: &[String]| {
-            heir("cluster1", requests, &pinned, named)
+            let heir = heir("cluster1", requests, &pinned, named, false)?;
+            Ok::<_, String>(heir.map(|heir| heir.agent))
         };
         assert_eq!(find(std::slice::from_ref(&own), &[]), Ok(None));
         let two = [own.clone(), other.clone()];
@@ -358,6 +383,22 @@ mod tests {
         );
         let named = [THIRD.to_owned()];
         assert_eq!(find(&all, &named), Ok(Some(THIRD.to_owned())));
+    }
+
+    #[test]
+    fn an_heir_that_asks_with_several_keys_is_not_guessed_at() {
+        let (one, two) = (request("r1", OTHER, &[]), request("r2", OTHER, &["Denied"]));
+        let (_, key_sha256) = requester(&one).expect("a request");
+        let pinned = owner("");
+        let agent = OTHER.to_owned();
+        assert_eq!(
+            heir("cluster1", std::slice::from_ref(&one), &pinned, &[], false),
+            Ok(Some(Heir { agent, key_sha256 }))
+        );
+        let both = [one, two];
+        let error = heir("cluster1", &both, &pinned, &[], false).expect_err("two keys");
+        assert!(error.contains("2 different keys"), "{error}");
+        assert!(heir("cluster1", &both, &pinned, &[], true).is_ok());
     }
 
     #[test]

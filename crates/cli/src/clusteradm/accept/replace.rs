@@ -3,6 +3,7 @@
 //! The command names the new agent on the mailbox. The hub approves that agent's next request, moves
 //! all rights to it in the same moment, and refuses the old agent from then on.
 
+use super::AcceptArgs;
 use super::Failure;
 use super::decide::Pinned;
 use super::decide::heir;
@@ -35,19 +36,24 @@ pub(super) async fn pinned(session: &Session, cluster: &str) -> Option<Pinned> {
 /// Hands the name over, if another agent asks for it; whether one does.
 pub(super) async fn hand_over(
     session: &Session,
-    requesters: &[String],
+    args: &AcceptArgs,
     cluster: &str,
     requests: &[CertificateSigningRequest],
     pinned: &Pinned,
-    wait: bool,
 ) -> Result<bool, Failure> {
-    let Some(heir) = heir(cluster, requests, pinned, requesters).map_err(|why| anyhow!(why))?
-    else {
+    let (requesters, any_key) = (&args.requesters, args.skip_approve_check);
+    let found = heir(cluster, requests, pinned, requesters, any_key);
+    let Some(heir) = found.map_err(|why| anyhow!(why))? else {
         return Ok(false);
     };
+    let key = (!any_key).then_some(&heir.key_sha256);
+    let heir = &heir.agent;
     let api: Api<Namespace> = Api::all(session.target.client.clone());
     if !session.dry_run {
-        let patch = json!({"metadata": {"annotations": {annotations::HAND_OVER_TO: heir}}});
+        let patch = json!({"metadata": {"annotations": {
+            annotations::HAND_OVER_TO: heir,
+            annotations::HAND_OVER_TO_KEY: key,
+        }}});
         api.patch(cluster, &PatchParams::default(), &Patch::Merge(patch))
             .await
             .map_err(|error| {
@@ -59,12 +65,12 @@ pub(super) async fn hand_over(
         "the name {cluster} is handed over from {} to {heir}, which gets it with its next request; the former is refused from then on",
         pinned.agent
     ));
-    if wait && !session.dry_run {
+    if args.wait && !session.dry_run {
         let what = format!("{heir} to take over the name {cluster}");
         wait::until(&what, session.timeout, || async {
             let owner = self::pinned(session, cluster).await;
             Ok(match owner.map(|owner| owner.agent) {
-                Some(agent) if agent == heir => Look::Done(()),
+                Some(agent) if agent == *heir => Look::Done(()),
                 Some(agent) => Look::NotYet(format!("the name belongs to {agent}")),
                 None => Look::NotYet("the name belongs to nobody".to_owned()),
             })

@@ -1,3 +1,4 @@
+use super::super::pins::Heir;
 use super::seen::NotOurs;
 use super::seen::read;
 use super::verdict::Verdict;
@@ -133,7 +134,10 @@ fn another_key_under_the_same_agents_name_is_left_to_people_with_a_warning() {
 fn a_name_is_handed_over_to_the_agent_named_and_to_no_other() {
     let (a, b, c) = (agent("c1", "a"), agent("c1", "b"), agent("c1", "c"));
     let handed = || Situation {
-        handed_to: Some(b.common_name()),
+        handed_to: Some(Heir {
+            common_name: b.common_name(),
+            key_sha256: None,
+        }),
         is_joined: true,
         ..owned_by(&a)
     };
@@ -147,6 +151,26 @@ fn a_name_is_handed_over_to_the_agent_named_and_to_no_other() {
             Verdict::Deny("ClusterNameTaken", _)
         ));
     }
+}
+
+#[test]
+fn a_name_handed_over_to_a_key_is_not_given_to_another_key_under_the_heirs_name() {
+    let (a, b) = (agent("c1", "a"), agent("c1", "b"));
+    let (seen, thief) = (proper(&b, BOOTSTRAP), proper(&b, BOOTSTRAP));
+    let key_sha256 = read(&seen).ok().map(|request| request.key_sha256);
+    let handed = || Situation {
+        handed_to: Some(Heir {
+            common_name: b.common_name(),
+            key_sha256: key_sha256.clone(),
+        }),
+        ..owned_by(&a)
+    };
+    let given = Verdict::Approve(Approval::HandOver);
+    assert_eq!(verdict(&seen, handed()), given);
+    assert!(matches!(
+        verdict(&thief, handed()),
+        Verdict::Deny("ClusterNameTaken", _)
+    ));
 }
 
 #[test]

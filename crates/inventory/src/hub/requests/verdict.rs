@@ -1,5 +1,6 @@
 //! What to do about a pending request.
 
+use super::super::pins::Heir;
 use super::seen::NotOurs;
 use super::seen::Request;
 use hyades_api::identity::AgentIdentity;
@@ -52,7 +53,7 @@ pub(super) struct Situation {
     /// The agent that has the name, if any has.
     pub(super) owner: Option<Owner>,
     /// The agent that an administrator hands the name over to.
-    pub(super) handed_to: Option<String>,
+    pub(super) handed_to: Option<Heir>,
     /// Whether the owner holds a certificate. From then on bootstrap credentials, which many
     /// agents share, get nobody another certificate for the same agent without a person.
     pub(super) is_joined: bool,
@@ -74,7 +75,8 @@ pub(super) fn decide(request: &Result<Request, NotOurs>, situation: Situation) -
     if let Some(owner) = &situation.owner
         && owner.agent != request.agent
     {
-        let is_heir = situation.handed_to.as_deref() == Some(&*request.agent.common_name());
+        let handed_to = situation.handed_to.as_ref();
+        let is_heir = handed_to.is_some_and(|heir| heir.is(&request.agent, &request.key_sha256));
         return match is_heir && !request.is_renewal() {
             true => Verdict::Approve(Approval::HandOver),
             false => Verdict::Deny(NAME_TAKEN, taken(&request.agent, &owner.agent)),
