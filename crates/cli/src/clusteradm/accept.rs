@@ -85,6 +85,47 @@ enum Attempt {
     NothingApproved,
 }
 
+/// What becomes of a cluster none of whose requests is approved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unapproved {
+    /// It is accepted all the same, as upstream does, and the lines on the terminal say why it gets
+    /// no certificate yet.
+    Accept,
+    /// It is left alone, and those lines are the error: nobody reads this attempt's terminal, and an
+    /// accepted cluster without a certificate looks settled to whoever comes later.
+    Refuse,
+}
+
+/// What approving came to.
+struct Approved {
+    /// Whether anything is approved now.
+    any: bool,
+    /// Why not more is.
+    reasons: Vec<String>,
+}
+
+impl Approved {
+    fn all() -> Self {
+        Self {
+            any: true,
+            reasons: Vec::new(),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// Nothing is approved, and such a cluster is not to be accepted.
+    fn check(&self, cluster: &str, unapproved: Unapproved) -> anyhow::Result<()> {
+        if self.any || unapproved == Unapproved::Accept {
+            return Ok(());
+        }
+        match self.reasons.as_slice() {
+            [] => bail!("no csr is approved yet for cluster {cluster}"),
+            reasons => bail!("{}", reasons.join("; ")),
+        }
+    }
+}
+
 /// Runs `accept`.
 ///
 /// # Errors
@@ -114,7 +155,7 @@ pub async fn run(session: &Session, args: &AcceptArgs) -> anyhow::Result<()> {
             failures.0.extend(waited.err().map(advice));
             continue;
         }
-        match accept(session, args, cluster).await {
+        match accept(session, args, cluster, Unapproved::Accept).await {
             Ok(Attempt::Accepted) => continue,
             Ok(Attempt::NothingApproved) => {}
             Err(Failure { text, not_found }) => {
@@ -143,14 +184,16 @@ async fn wait_and_accept(
 ) -> anyhow::Result<()> {
     let what = format!("cluster {cluster} to ask for acceptance");
     wait::until(&what, session.timeout, || async {
-        Ok(match accept(session, args, cluster).await {
-            Ok(Attempt::Accepted) => Look::Done(()),
-            Ok(Attempt::NothingApproved) => {
-                Look::NotYet(format!("no csr is approved yet for cluster {cluster}"))
-            }
-            // A cluster that has not asked yet is what is waited for; other troubles pass too.
-            Err(failure) => Look::NotYet(failure.text),
-        })
+        Ok(
+            match accept(session, args, cluster, Unapproved::Accept).await {
+                Ok(Attempt::Accepted) => Look::Done(()),
+                Ok(Attempt::NothingApproved) => {
+                    Look::NotYet(format!("no csr is approved yet for cluster {cluster}"))
+                }
+                // A cluster that has not asked yet is what is waited for; other troubles pass too.
+                Err(failure) => Look::NotYet(failure.text),
+            },
+        )
     })
     .await
 }
@@ -186,7 +229,12 @@ fn words(session: &Session, tried: &str, error: &kube::Error) -> Failure {
     }
 }
 
-async fn accept(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<Attempt, Failure> {
+async fn accept(
+    session: &Session,
+    args: &AcceptArgs,
+    cluster: &str,
+    unapproved: Unapproved,
+) -> Result<Attempt, Failure> {
     let clusters: Api<ManagedCluster> = Api::all(session.target.client.clone());
     let found = clusters.get(cluster).await.map_err(|error| {
         words(
@@ -196,9 +244,10 @@ async fn accept(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<A
         )
     })?;
     let approved = match found.annotations().contains_key(AWS_ARN) {
-        true => true,
+        true => Approved::all(),
         false => approve(session, args, cluster).await?,
     };
+    approved.check(cluster, unapproved)?;
     let console = session.console;
     if found.spec.hub_accepts_client {
         console.line(format!(
@@ -229,14 +278,14 @@ async fn accept(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<A
     console.line(format!(
         "\n Your managed cluster {cluster} has joined the Hub successfully. Visit https://open-cluster-management.io/scenarios or https://github.com/open-cluster-management-io/OCM/tree/main/solutions for next steps."
     ));
-    Ok(match approved {
+    Ok(match approved.any {
         true => Attempt::Accepted,
         false => Attempt::NothingApproved,
     })
 }
 
-/// Approves what there is to approve; whether anything is approved now.
-async fn approve(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<bool, Failure> {
+/// Approves what there is to approve.
+async fn approve(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<Approved, Failure> {
     let target = &session.target;
     let api: Api<CertificateSigningRequest> = Api::all(target.client.clone());
     let selector = format!("{} = {cluster}", labels::CLUSTER_NAME);
@@ -259,9 +308,8 @@ async fn approve(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<
             );
             return Err(anyhow!(text).into());
         };
-        let requesters = &args.requesters;
-        if replace::hand_over(session, requesters, cluster, &requests, pinned, args.wait).await? {
-            return Ok(true);
+        if replace::hand_over(session, args, cluster, &requests, pinned).await? {
+            return Ok(Approved::all());
         }
     }
     let wish = Wish {
@@ -286,7 +334,10 @@ async fn approve(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<
         if args.wait {
             console.line(format!("no CSR to approve for cluster {cluster}"));
         }
-        return Ok(decision.approved_already);
+        return Ok(Approved {
+            any: decision.approved_already,
+            reasons: [decision.lines, decision.warnings].concat(),
+        });
     }
     console.line(format!("Starting approve csrs for the cluster {cluster}"));
     for name in &decision.approve {
@@ -302,7 +353,7 @@ async fn approve(session: &Session, args: &AcceptArgs, cluster: &str) -> Result<
         console.line(format!("CSR {name} approved"));
     }
     taken?;
-    Ok(true)
+    Ok(Approved::all())
 }
 
 async fn put_approval(
@@ -356,9 +407,34 @@ async fn user(session: &Session) -> String {
 ///
 /// What failed, or that nothing was there to approve.
 pub async fn accept_quietly(session: &Session, cluster: &str) -> anyhow::Result<()> {
-    match accept(session, &AcceptArgs::default(), cluster).await {
+    match accept(session, &AcceptArgs::default(), cluster, Unapproved::Refuse).await {
         Ok(Attempt::Accepted) => Ok(()),
         Ok(Attempt::NothingApproved) => bail!("no csr is approved yet for cluster {cluster}"),
         Err(failure) => bail!(failure.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_without_an_approved_request_is_not_accepted_where_nobody_reads_why() {
+        let nothing = Approved {
+            any: false,
+            reasons: vec!["There are CSRs of different requesters".to_owned()],
+        };
+        assert!(nothing.check("c1", Unapproved::Accept).is_ok());
+        let error = nothing.check("c1", Unapproved::Refuse);
+        let error = error.expect_err("refused").to_string();
+        assert_eq!(error, "There are CSRs of different requesters");
+        let silent = Approved {
+            any: false,
+            reasons: Vec::new(),
+        };
+        let error = silent.check("c1", Unapproved::Refuse);
+        let error = error.expect_err("refused").to_string();
+        assert_eq!(error, "no csr is approved yet for cluster c1");
+        assert!(Approved::all().check("c1", Unapproved::Refuse).is_ok());
     }
 }

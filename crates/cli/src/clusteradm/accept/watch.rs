@@ -8,6 +8,7 @@
 
 use super::AcceptArgs;
 use super::Attempt;
+use super::Unapproved;
 use super::accept;
 use super::decide::has;
 use crate::clusteradm::session::Session;
@@ -102,7 +103,7 @@ async fn one(
         console: Console::Silent,
         ..session.on(session.target.clone())
     };
-    let trouble = match accept(&quiet, args, cluster).await {
+    let trouble = match accept(&quiet, args, cluster, Unapproved::Refuse).await {
         Ok(Attempt::Accepted) => {
             troubles.remove(cluster);
             let now = jiff::Timestamp::now();
