@@ -33,6 +33,7 @@ use existing::Decision;
 use hub::Discovered;
 use hub::Hub;
 use hub::NameOnHub;
+use hub::Trust;
 use hub::merged;
 use hyades_agent::install;
 use hyades_agent::install::BootstrapAccess;
@@ -126,7 +127,7 @@ async fn install(
         .authority
         .as_deref()
         .or(discovered.authority.as_deref());
-    let hub = Hub::connect(plan, authority, proxy)?;
+    let hub = Hub::connect(plan, Trust::Verified(authority), proxy)?;
     hub.check().await?;
     let managed = match managed {
         None => None,
@@ -198,7 +199,9 @@ async fn discover(args: &JoinArgs, plan: &Plan, proxy: Option<&str>) -> anyhow::
     if plan.authority.is_some() && !args.force_internal_endpoint_lookup {
         return Ok(Discovered::default());
     }
-    let hub = Hub::connect(plan, plan.authority.as_deref(), proxy)?;
+    let authority = plan.authority.as_deref();
+    let trust = authority.map_or(Trust::Unverified, |known| Trust::Verified(Some(known)));
+    let hub = Hub::connect(plan, trust, proxy)?;
     hub.discover().await
 }
 

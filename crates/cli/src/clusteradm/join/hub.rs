@@ -61,31 +61,27 @@ pub enum NameOnHub {
     Unknown,
 }
 
+/// By what a hub's certificate is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust<'a> {
+    /// By nothing: only to ask for the authority.
+    Unverified,
+    /// By this authority, PEM; without one by those of the system, as the agent will.
+    Verified(Option<&'a str>),
+}
+
 impl Hub {
-    /// A client for the hub with the plan's token. Without an authority, certificates are not
-    /// verified.
+    /// A client for the hub with the plan's token.
     ///
     /// # Errors
     ///
     /// A URL, token, proxy or authority that no client can be made of.
-    pub fn connect(
-        plan: &Plan,
-        authority: Option<&str>,
-        proxy: Option<&str>,
-    ) -> anyhow::Result<Self> {
+    pub fn connect(plan: &Plan, trust: Trust<'_>, proxy: Option<&str>) -> anyhow::Result<Self> {
         let tried = || format!("make a client for the hub {}", plan.hub);
         let url = plan.hub.parse().with_context(tried)?;
         let mut config = Config::new(url);
         config.auth_info.token = Some(plan.token.clone().into());
-        config.accept_invalid_certs = authority.is_none();
-        // The proxy of an https URL is trusted by its own authority.
-        let authorities = merged(&[authority, plan.proxy_authority.as_deref()]);
-        let authorities = authorities.filter(|_| authority.is_some());
-        config.root_cert = authorities
-            .as_deref()
-            .map(trusted)
-            .transpose()
-            .with_context(tried)?;
+        verify(&mut config, trust, plan.proxy_authority.as_deref()).with_context(tried)?;
         config.proxy_url = proxy
             .map(str::parse)
             .transpose()
@@ -260,9 +256,37 @@ fn trusted(pem: &str) -> anyhow::Result<Vec<Vec<u8>>> {
         .collect())
 }
 
+/// Makes a client verify the hub as its agent will: both trust the hub's authority and that of the
+/// proxy of an https URL.
+fn verify(
+    config: &mut Config,
+    trust: Trust<'_>,
+    proxy_authority: Option<&str>,
+) -> anyhow::Result<()> {
+    let Trust::Verified(authority) = trust else {
+        config.accept_invalid_certs = true;
+        return Ok(());
+    };
+    config.accept_invalid_certs = false;
+    let authorities = merged(&[authority, proxy_authority]);
+    config.root_cert = authorities.as_deref().map(trusted).transpose()?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_question_for_the_authority_is_asked_unverified() {
+        let verified = |trust| {
+            let mut config = Config::new("https://hub:6443".parse().expect("a URL"));
+            verify(&mut config, trust, None).expect("no authority to read");
+            !config.accept_invalid_certs
+        };
+        assert!(!verified(Trust::Unverified));
+        assert!(verified(Trust::Verified(None)));
+    }
 
     #[test]
     fn a_proxy_is_named_without_its_password() {
