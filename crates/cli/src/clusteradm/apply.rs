@@ -13,7 +13,9 @@ use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
 use serde_json::Value;
+use std::fs::Permissions;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -144,7 +146,8 @@ pub fn yaml(objects: &[Value]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Writes a file the user named, with this mode if it is new.
+/// Writes a file the user named. A regular file has this mode before the first byte of the text, as
+/// there may be tokens in it; a pipe or device keeps its own.
 ///
 /// # Errors
 ///
@@ -155,11 +158,36 @@ pub fn write_file(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     options.write(true).create(true).truncate(true).mode(mode);
     options
         .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|mut file| {
+            if file.metadata()?.is_file() {
+                file.set_permissions(Permissions::from_mode(mode))?;
+            }
+            file.write_all(text.as_bytes())
+        })
         .with_context(|| {
             format!(
                 "write {}; choose a file that can be written",
                 path.display()
             )
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_everybody_could_read_is_closed_before_a_token_is_written_into_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("command");
+        std::fs::write(&path, "old").expect("written");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("opened");
+        write_file(&path, "new", 0o600).expect("written");
+        let mode = std::fs::metadata(&path)
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&path).expect("text"), "new");
+    }
 }
