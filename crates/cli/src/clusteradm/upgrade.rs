@@ -20,6 +20,7 @@ use anyhow::Context;
 use anyhow::bail;
 use hyades_api::conditions::cluster_manager;
 use hyades_api::conditions::klusterlet;
+use hyades_api::names;
 use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
 use serde_json::Value;
@@ -65,6 +66,8 @@ struct Subject {
     kind: Kind,
     /// How upstream calls it in its messages.
     name: &'static str,
+    /// Name of the operator's Deployment.
+    operator: &'static str,
     /// The fields of the spec that hold an image.
     images: &'static [&'static str],
     /// Conditions that hold when everything runs, with the status they have then.
@@ -74,6 +77,7 @@ struct Subject {
 const HUB: Subject = Subject {
     kind: CLUSTER_MANAGER,
     name: "clustermanager",
+    operator: names::CLUSTER_MANAGER,
     images: &[
         "registrationImagePullSpec",
         "workImagePullSpec",
@@ -90,6 +94,7 @@ const HUB: Subject = Subject {
 const AGENT: Subject = Subject {
     kind: KLUSTERLET,
     name: "klusterlet",
+    operator: names::KLUSTERLET,
     images: &[
         "registrationImagePullSpec",
         "workImagePullSpec",
@@ -155,7 +160,9 @@ async fn upgrade(
     session
         .console
         .line(format!("{} installed. starting upgrade", subject.name));
-    let operator = operator_objects(subject, &present, image)?;
+    let deployments = objects::within(session, DEPLOYMENT, namespaces::OPERATOR);
+    let running = deployments.get(subject.operator).await?.unwrap_or_default();
+    let operator = operator_objects(subject, &present, image, syncs_labels(&running))?;
     apply::objects(session, &operator, None).await?;
     let images = subject
         .images
@@ -180,17 +187,35 @@ async fn upgrade(
     Ok(())
 }
 
+/// Whether an operator hands labels on: a setting that stands nowhere but in its own arguments.
+fn syncs_labels(deployment: &Value) -> bool {
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array();
+    let arguments = containers
+        .into_iter()
+        .flatten()
+        .filter_map(|container| container["args"].as_array())
+        .flatten();
+    arguments.filter_map(Value::as_str).any(|argument| {
+        matches!(
+            argument,
+            "--enable-sync-labels" | "--enable-sync-labels=true"
+        )
+    })
+}
+
 /// The operator's own objects: its definition, its rights and its Deployment. Tokens and pull
 /// secrets are left as they are.
 fn operator_objects(
     subject: &Subject,
     present: &[Value],
     image: &str,
+    sync_labels: bool,
 ) -> anyhow::Result<Vec<Value>> {
     let rendered = match subject.kind {
         CLUSTER_MANAGER => {
             hyades_inventory::install::objects(&hyades_inventory::install::InstallOptions {
                 image: image.to_owned(),
+                sync_labels,
                 ..Default::default()
             })
         }
@@ -201,6 +226,7 @@ fn operator_objects(
             let name = "klusterlet".parse()?;
             let options = hyades_agent::install::InstallOptions {
                 image: image.to_owned(),
+                sync_labels,
                 resource_requirement: klusterlet.spec.resource_requirement,
                 ..hyades_agent::install::InstallOptions::new(name, String::new())
             };
@@ -290,7 +316,8 @@ mod tests {
     use super::*;
 
     fn kinds(subject: &Subject, present: &[Value]) -> Vec<String> {
-        let objects = operator_objects(subject, present, "reg/hyades:v9.9.9").expect("rendered");
+        let objects =
+            operator_objects(subject, present, "reg/hyades:v9.9.9", false).expect("rendered");
         let name = |object: &Value| {
             format!(
                 "{} {}",
@@ -326,6 +353,22 @@ mod tests {
                 "Deployment klusterlet",
             ]
         );
+    }
+
+    #[test]
+    fn an_operator_that_hands_labels_on_does_so_after_the_upgrade() {
+        let klusterlet = [json!({"metadata": {"name": "klusterlet"}, "spec": {}})];
+        for (subject, present) in [(&HUB, &[][..]), (&AGENT, &klusterlet[..])] {
+            for sync_labels in [true, false] {
+                let objects = operator_objects(subject, present, "reg/hyades:v9", sync_labels);
+                let objects = objects.expect("rendered");
+                let is_operator = |object: &&Value| {
+                    object["kind"] == "Deployment" && name_of(object) == subject.operator
+                };
+                let deployment = objects.iter().find(is_operator).expect("a Deployment");
+                assert_eq!(syncs_labels(deployment), sync_labels, "{}", subject.name);
+            }
+        }
     }
 
     #[test]
