@@ -1,6 +1,7 @@
 //! What the user sees: results on standard output, warnings on standard error.
 
 use crate::progress::board;
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -46,6 +47,15 @@ impl Console {
             // There is nowhere left to report a failure to.
             let _ = board::aside(|| writeln!(std::io::stderr(), "{}", text.as_ref()));
         }
+    }
+}
+
+/// The text on one line, whatever a server put into it: line ends would break a table, and other
+/// control characters would command the terminal.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        false => Cow::Borrowed(text),
+        true => Cow::Owned(text.replace(char::is_control, " ")),
     }
 }
 

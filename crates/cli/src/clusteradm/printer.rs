@@ -2,6 +2,7 @@
 
 use super::kinds::Kind;
 use super::session::Session;
+use crate::console::one_line;
 use serde_json::Value;
 use serde_json::json;
 
@@ -71,7 +72,7 @@ impl Node {
     /// Draws the tree. Upstream draws the elbow of a line by whether the node *above* is the last
     /// of its siblings, and so do we: scripts read it.
     fn draw(&self) -> String {
-        let mut text = format!("<{}> {}\n", self.label, self.value);
+        let mut text = format!("<{}> {}\n", one_line(&self.label), one_line(&self.value));
         draw_below(&self.children, "", true, &mut text);
         text
     }
@@ -86,7 +87,8 @@ fn draw_below(children: &[Node], indent: &str, parent_is_last: bool, text: &mut 
     for (index, child) in children.iter().enumerate() {
         text.push_str(&format!(
             "{indent}{elbow} <{}> {}\n",
-            child.label, child.value
+            one_line(&child.label),
+            one_line(&child.value)
         ));
         let is_last = index + 1 == children.len();
         let indent = format!("{indent}{}", if is_last { "    " } else { "│   " });
@@ -155,8 +157,9 @@ pub fn table(columns: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for line in lines() {
         for (column, cell) in line.iter().enumerate() {
+            let cell = one_line(cell);
             match column + 1 == line.len() {
-                true => text.push_str(cell),
+                true => text.push_str(&cell),
                 false => text.push_str(&format!("{cell:<0$}", width(column) + GAP)),
             }
         }
@@ -175,6 +178,14 @@ pub fn go_slice<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 mod tests {
     use super::super::kinds::MANAGED_CLUSTER;
     use super::*;
+
+    #[test]
+    fn what_an_agent_wrote_cannot_command_the_terminal() {
+        let rows = [vec!["c1".to_owned(), "\u{1b}[2Jv1".to_owned()]];
+        assert_eq!(table(&["a", "b"], &rows), "A    B\nc1    [2Jv1\n");
+        let tree = Node::branch("a", vec![Node::leaf("b", "\u{1b}[2J\nv1")]);
+        assert_eq!(tree.draw(), "<a> \n└── <b>  [2J v1\n");
+    }
 
     fn listing() -> Listing {
         let fields = |children| {

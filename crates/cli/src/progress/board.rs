@@ -11,7 +11,7 @@
 //! [`aside`], which takes the line away first. The board is drawn while somebody waits in
 //! [`Step::during`], which every wait of every command goes through.
 
-use std::borrow::Cow;
+use crate::console::one_line;
 use std::io::IsTerminal;
 use std::io::Write;
 use std::sync::Mutex;
@@ -248,14 +248,6 @@ fn width() -> usize {
     match size.map(|size| usize::from(size.ws_col)) {
         Ok(columns) if columns > 0 => columns,
         _ => WIDTH_DEFAULT,
-    }
-}
-
-/// The text on one line, whatever a server put into it.
-fn one_line(text: &str) -> Cow<'_, str> {
-    match text.contains(char::is_control) {
-        false => Cow::Borrowed(text),
-        true => Cow::Owned(text.replace(char::is_control, " ")),
     }
 }
 

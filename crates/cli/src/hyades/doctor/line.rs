@@ -1,5 +1,6 @@
 //! What the doctor says: one line a check, and how the lines are printed.
 
+use crate::console::one_line;
 use crate::progress::table;
 use serde_json::Value;
 use serde_json::json;
@@ -164,16 +165,23 @@ fn rows(line: &Line) -> Vec<Vec<String>> {
         Verdict::Skipped(why) => ("skipped", why.clone()),
     };
     let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
-    let mut rows = vec![row([word, &line.of, line.check.name(), &flat(&words)])];
+    let mut rows = vec![row([
+        word,
+        &flat(&line.of),
+        line.check.name(),
+        &flat(&words),
+    ])];
     if let Verdict::Failed { fix, .. } = &line.verdict {
-        rows.push(row(["", "", "", &format!("fix: {fix}")]));
+        rows.push(row(["", "", "", &flat(&format!("fix: {fix}"))]));
     }
     rows
 }
 
-/// Servers' messages may hold line ends, which would break the table.
+/// Servers' messages may hold line ends, which would break the table, and what agents write may hold
+/// characters that command the terminal.
 fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let plain = one_line(text);
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The lines for programs.
@@ -202,6 +210,13 @@ pub fn json(context: &str, lines: &[Line]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_servers_say_cannot_command_the_terminal() {
+        assert_eq!(flat("a\n\u{1b}[2Jb\u{9b}c"), "a [2Jb c");
+        let line = Line::skipped(Check::Dns, "c\u{1b}]0;x\u{7}", "why");
+        assert!(!text(&[line]).contains(|one: char| one.is_control() && one != '\n'));
+    }
     use expect_test::expect;
 
     fn lines() -> Vec<Line> {
