@@ -86,11 +86,11 @@ pub struct RegistrationOptions {
 
     /// How often the agent reads what the hub publishes of its own address and authorities; up to
     /// a quarter longer at random.
-    #[arg(long, default_value = "10m", value_parser = parse_duration)]
+    #[arg(long, default_value = "10m", value_parser = parse_period)]
     pub hub_info_period: Duration,
 
     /// How often the status of the cluster is reported anew.
-    #[arg(long, default_value = "1m", value_parser = parse_duration)]
+    #[arg(long, default_value = "1m", value_parser = parse_period)]
     pub cluster_healthcheck_period: Duration,
 
     /// Most claims reported besides the reserved ones.
@@ -164,7 +164,7 @@ impl AddOnRegistration {
 #[derive(Args, Clone, Debug)]
 pub struct WorkOptions {
     /// How often the status of applied objects is collected; up to 90 % longer at random.
-    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, default_value = "10s", value_parser = parse_period)]
     pub status_sync_interval: Duration,
 
     /// How long the objects of a work are kept after the hub no longer has the work.
@@ -283,7 +283,31 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
 }
 
-fn parse_expiration(text: &str) -> Result<i32, String> {
+/// The shortest period of anything that is done again and again: ten turns in a second, each a few
+/// calls, are what an agent under test does. Without a pause it would never let go of its servers.
+pub const PERIOD_MIN: Duration = Duration::from_millis(100);
+
+/// Reads how often something is done.
+///
+/// # Errors
+///
+/// What is no duration, or shorter than [`PERIOD_MIN`].
+pub fn parse_period(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        period if period < PERIOD_MIN => Err(format!(
+            "{text:?} is too short a period: say {} ms or longer",
+            PERIOD_MIN.as_millis()
+        )),
+        period => Ok(period),
+    }
+}
+
+/// Reads a lifetime to ask for in certificate requests, in seconds.
+///
+/// # Errors
+///
+/// What is neither 0 nor at least 3600.
+pub(crate) fn parse_expiration(text: &str) -> Result<i32, String> {
     match text.parse() {
         Ok(seconds) if seconds == 0 || seconds >= 3600 => Ok(seconds),
         _ => Err(format!(
@@ -372,6 +396,9 @@ pub(crate) mod tests {
             ["--bootstrap-kubeconfigs=a"],
             ["--hub-connection-timeout-seconds=soon"],
             ["--status-sync-interval=often"],
+            ["--status-sync-interval=0s"],
+            ["--hub-info-period=0"],
+            ["--cluster-healthcheck-period=99ms"],
         ] {
             let error = parse(&flags).expect_err(flags[0]).to_string();
             let name = flags[0].split_once('=').expect("a value").0;
