@@ -15,6 +15,7 @@ use hyades_api::image::Component;
 use hyades_api::labelling;
 use hyades_api::names;
 use hyades_api::names::annotations;
+use hyades_api::names::finalizers;
 use hyades_api::names::labels;
 use hyades_api::names::namespaces;
 use hyades_api::operator::BootstrapKubeConfigs;
@@ -139,6 +140,35 @@ impl Plan {
         if !spec.cluster_name.is_empty() {
             spec.cluster_name.parse::<ClusterName>()?;
         }
+        let mode = Mode::parse(&spec.deploy_option.mode)?;
+        let mut plan = Self::in_mode(klusterlet, mode);
+        let several = registration.bootstrap_kube_configs.as_ref();
+        let enabled = plan.gates.enabled(features::MULTIPLE_HUBS);
+        plan.bootstrap_secrets = bootstrap_secrets(several, enabled)?;
+        Ok(plan)
+    }
+
+    /// What is left of a Klusterlet that was followed once and was made one that cannot be: enough
+    /// to find what was made for it, which is named by the Klusterlet and its namespace.
+    pub(super) fn of_remains(klusterlet: &Klusterlet) -> Self {
+        // A mode that nobody knows came after the one that was followed.
+        let hosted = finalizers::KLUSTERLET_HOSTED_CLEANUP;
+        let is_hosted = || {
+            let marks = klusterlet.metadata.finalizers.iter().flatten();
+            marks.into_iter().any(|mark| mark == hosted)
+        };
+        let mode = Mode::parse(&klusterlet.spec.deploy_option.mode);
+        let mode = mode.unwrap_or_else(|_| match is_hosted() {
+            true => Mode::Hosted,
+            false => Mode::Default,
+        });
+        Self::in_mode(klusterlet, mode)
+    }
+
+    /// The plan for a mode, with one hub.
+    fn in_mode(klusterlet: &Klusterlet, mode: Mode) -> Self {
+        let spec = &klusterlet.spec;
+        let registration = spec.registration_configuration.clone().unwrap_or_default();
         let work = spec.work_configuration.clone().unwrap_or_default();
         let mut gates = FeatureGates::defaults(&[Family::AgentRegistration, Family::AgentWork]);
         let settings = [
@@ -147,13 +177,10 @@ impl Plan {
         ]
         .concat();
         let refused_gates = gates.apply(&settings);
-        let several = registration.bootstrap_kube_configs.as_ref();
-        let bootstrap_secrets = bootstrap_secrets(several, gates.enabled(features::MULTIPLE_HUBS))?;
         let name = klusterlet.metadata.name.clone().unwrap_or_default();
-        let mode = Mode::parse(&spec.deploy_option.mode)?;
         let given = Some(spec.namespace.clone()).filter(|name| !name.is_empty());
         let managed_namespace = given.unwrap_or_else(|| namespaces::AGENT.to_owned());
-        Ok(Self {
+        Self {
             agent_id: klusterlet.metadata.uid.clone().unwrap_or_default(),
             namespace: match mode.is_hosted() {
                 true => name.clone(),
@@ -164,11 +191,11 @@ impl Plan {
             mode,
             gates,
             refused_gates,
-            bootstrap_secrets,
+            bootstrap_secrets: None,
             inherited: BTreeMap::new(),
             default_image: image::reference(),
             klusterlet: klusterlet.clone(),
-        })
+        }
     }
 
     /// The same plan, with the Klusterlet's own labels on everything that is its alone. Definitions

@@ -159,6 +159,11 @@ impl Operator {
         match plan {
             Ok(plan) if deleting => self.remove(&klusterlet, &plan).await,
             Ok(plan) => self.establish(&klusterlet, &plan).await,
+            Err(error) if deleting && was_followed(&klusterlet) => {
+                tracing::info!("Klusterlet {name} is deleted, as far as it was followed: {error}");
+                self.remove(&klusterlet, &Plan::of_remains(&klusterlet))
+                    .await
+            }
             Err(error) if deleting => {
                 // Nothing was made for a Klusterlet that was never followed.
                 tracing::info!("Klusterlet {name} is deleted and was not followed: {error}");
@@ -423,6 +428,11 @@ impl Operator {
         }
         found
     }
+}
+
+/// Whether anything may have been made for a Klusterlet: the finalizer comes before everything else.
+fn was_followed(klusterlet: &Klusterlet) -> bool {
+    cleanup::is_marked(klusterlet, finalizers::KLUSTERLET_CLEANUP)
 }
 
 /// Whether everything is as it should be but for the hub's certificate or acceptance.

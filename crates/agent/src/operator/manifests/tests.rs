@@ -255,3 +255,38 @@ fn all_that_is_a_klusterlets_own_carries_its_labels_where_they_are_handed_on() {
     let pods = &handing.deployments(true)[0]["spec"]["template"];
     assert_eq!(labels(pods)["team"], "edge");
 }
+
+#[test]
+fn what_was_made_for_a_klusterlet_is_found_again_after_it_was_made_useless() {
+    let names = |plan: &Plan| -> Vec<Value> {
+        let rights = [plan.management_rights(), plan.managed_rights()].concat();
+        let all = plan.deployments(true).into_iter().chain(rights);
+        let all = all.chain([plan.agent_namespace(), plan.klusterlet_namespace()]);
+        all.map(|object| {
+            json!([
+                object["kind"],
+                object["metadata"]["namespace"],
+                object["metadata"]["name"]
+            ])
+        })
+        .collect()
+    };
+    for mode in ["Default", "Singleton", "Hosted", "SingletonHosted"] {
+        let spec = |more: Value| {
+            let mut spec = json!({"deployOption": {"mode": mode}, "namespace": "own"});
+            spec["registrationConfiguration"] = more;
+            spec
+        };
+        let made = names(&plan(spec(json!({}))));
+        let useless = klusterlet(spec(json!({
+            "bootstrapKubeConfigs": {"type": "LocalSecrets"},
+            "registrationDriver": {"authType": "grpc"},
+        })));
+        assert!(Plan::of(&useless).is_err());
+        assert_eq!(names(&Plan::of_remains(&useless)), made, "{mode}");
+    }
+    let mut nowhere = klusterlet(json!({"deployOption": {"mode": "Elsewhere"}}));
+    assert_eq!(Plan::of_remains(&nowhere).mode, Mode::Default);
+    nowhere.metadata.finalizers = Some(vec![finalizers::KLUSTERLET_HOSTED_CLEANUP.to_owned()]);
+    assert_eq!(Plan::of_remains(&nowhere).mode, Mode::Hosted);
+}
