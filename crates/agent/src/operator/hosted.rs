@@ -23,6 +23,7 @@ use hyades_runtime::k8s_openapi::api::core::v1::ServiceAccount;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use jiff::Timestamp;
+use serde_json::json;
 
 /// Lifetime asked for an agent's token in the WEC, in seconds: upstream's 360 days.
 const TOKEN_SECONDS: i64 = 8640 * 3600;
@@ -40,6 +41,8 @@ pub(super) async fn managed_client(secret: Option<&Secret>) -> Result<Client, Un
         format!("Secret {name} does not exist; write the kubeconfig of the managed cluster there")
     })?;
     let text = kubeconfig_of(secret)?;
+    let endpoint = HubEndpoint::of(text, name).map_err(|error| error.to_string())?;
+    refuse_unverified(&endpoint)?;
     let origin = format!("in Secret {name}");
     let client = client::from_kubeconfig(text, &origin, &component::user_agent("klusterlet"))
         .await
@@ -49,6 +52,20 @@ pub(super) async fn managed_client(secret: Option<&Secret>) -> Result<Client, Un
         format!("asked the managed cluster of Secret {name} for its version: {trouble}")
     })?;
     Ok(client)
+}
+
+/// The kubeconfig's word for not verifying a server.
+const UNVERIFIED: &str = "insecure-skip-tls-verify";
+
+/// No agent goes to a WEC whose API server it cannot tell from another.
+fn refuse_unverified(endpoint: &HubEndpoint) -> Result<(), Unprepared> {
+    match endpoint.cluster.other.get(UNVERIFIED) {
+        Some(value) if *value == json!(true) => Err(format!(
+            "the kubeconfig in Secret {} says {UNVERIFIED}: put certificate-authority-data in its place",
+            names::EXTERNAL_MANAGED_KUBECONFIG_SECRET
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn kubeconfig_of(secret: &Secret) -> Result<&str, Unprepared> {
@@ -134,7 +151,10 @@ fn holds(kubeconfig: &str, endpoint: &HubEndpoint, now: Timestamp) -> bool {
     let token = parsed.and_then(|parsed| parsed.users.into_iter().next()?.user.token);
     let due = token.as_deref().and_then(Claims::read);
     let due = due.and_then(|claims| claims.due(RENEWAL_SHARE));
-    present == *endpoint && due.is_some_and(|due| now <= due)
+    // One that is off is left out of what is written.
+    let mut written = endpoint.clone();
+    written.cluster.other.remove(UNVERIFIED);
+    present == written && due.is_some_and(|due| now <= due)
 }
 
 #[cfg(test)]
@@ -142,7 +162,6 @@ mod tests {
     use super::*;
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use serde_json::json;
 
     fn kubeconfig(server: &str, iat: i64, exp: i64) -> String {
         let claims = URL_SAFE_NO_PAD.encode(json!({"iat": iat, "exp": exp}).to_string());
@@ -164,5 +183,22 @@ mod tests {
         let moved = crate::credentials::tests::endpoint("https://elsewhere", "wec");
         assert!(!holds(&text, &moved, at(1)));
         assert!(!holds("rubbish", &endpoint, at(1)));
+    }
+
+    #[test]
+    fn a_wec_that_is_not_to_be_verified_is_refused_and_a_flag_that_is_off_changes_no_token() {
+        let mut endpoint = crate::credentials::tests::endpoint("https://wec", "wec");
+        let flag = |endpoint: &mut HubEndpoint, on: bool| {
+            let other = &mut endpoint.cluster.other;
+            other.insert(UNVERIFIED.to_owned(), json!(on));
+        };
+        flag(&mut endpoint, false);
+        assert_eq!(refuse_unverified(&endpoint), Ok(()));
+        let text = kubeconfig("https://wec", 0, 1000);
+        let early = Timestamp::from_second(1).expect("a time");
+        assert!(holds(&text, &endpoint, early), "or each look makes a token");
+        flag(&mut endpoint, true);
+        let why = refuse_unverified(&endpoint).expect_err("refused");
+        assert!(why.contains("insecure-skip-tls-verify"), "{why}");
     }
 }
