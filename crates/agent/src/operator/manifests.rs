@@ -5,6 +5,7 @@
 use crate::credentials;
 use crate::deployment::Deployment;
 use crate::install::Mode;
+use crate::options;
 use hyades_api::crds;
 use hyades_api::features;
 use hyades_api::features::Family;
@@ -78,6 +79,14 @@ pub enum PlanError {
     /// A setting this operator does not know how to follow.
     #[error("{0} is not supported: remove it")]
     Unsupported(&'static str),
+    /// A setting that no agent would start with.
+    #[error("{field}: {why}")]
+    Setting {
+        /// Where it stands in the Klusterlet.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Several hubs without what that needs.
     #[error("spec.registrationConfiguration.bootstrapKubeConfigs: {0}")]
     SeveralHubs(&'static str),
@@ -119,6 +128,48 @@ fn bootstrap_secrets(
     }))
 }
 
+/// Reads the settings that become flags as the agents will: what the schema lets pass and they do
+/// not would only be seen in the log of a pod that starts again and again.
+fn check_flags(klusterlet: &Klusterlet) -> Result<(), PlanError> {
+    let spec = &klusterlet.spec;
+    let registration = spec.registration_configuration.clone().unwrap_or_default();
+    let work = spec.work_configuration.clone().unwrap_or_default();
+    let setting = |field| move |why| PlanError::Setting { field, why };
+    let expiration = registration.client_cert_expiration_seconds.max(0);
+    options::parse_expiration(&expiration.to_string()).map_err(setting(
+        "spec.registrationConfiguration.clientCertExpirationSeconds",
+    ))?;
+    if let Some(interval) = &work.status_sync_interval {
+        let field = "spec.workConfiguration.statusSyncInterval";
+        options::parse_period(interval).map_err(setting(field))?;
+    }
+    if let Some(grace) = &work.applied_manifest_work_eviction_grace_period {
+        let field = "spec.workConfiguration.appliedManifestWorkEvictionGracePeriod";
+        options::parse_duration(grace).map_err(setting(field))?;
+    }
+    let pairs = [
+        (
+            "spec.registrationConfiguration.clusterAnnotations",
+            &registration.cluster_annotations,
+        ),
+        (
+            "spec.registrationConfiguration.clusterLabels",
+            &registration.cluster_labels,
+        ),
+    ];
+    for (field, pairs) in pairs {
+        // One flag takes all pairs, with commas between them.
+        let holds_comma =
+            |(key, value): &(&String, &String)| key.contains(',') || value.contains(',');
+        if let Some((key, _)) = pairs.iter().find(holds_comma) {
+            let why =
+                format!("{key:?} has a comma, which agents take for the end of a pair: remove it");
+            return Err(setting(field)(why));
+        }
+    }
+    Ok(())
+}
+
 impl Plan {
     /// Reads a Klusterlet.
     ///
@@ -140,6 +191,7 @@ impl Plan {
         if !spec.cluster_name.is_empty() {
             spec.cluster_name.parse::<ClusterName>()?;
         }
+        check_flags(klusterlet)?;
         let mode = Mode::parse(&spec.deploy_option.mode)?;
         let mut plan = Self::in_mode(klusterlet, mode);
         let several = registration.bootstrap_kube_configs.as_ref();

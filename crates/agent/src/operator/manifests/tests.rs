@@ -290,3 +290,28 @@ fn what_was_made_for_a_klusterlet_is_found_again_after_it_was_made_useless() {
     nowhere.metadata.finalizers = Some(vec![finalizers::KLUSTERLET_HOSTED_CLEANUP.to_owned()]);
     assert_eq!(Plan::of_remains(&nowhere).mode, Mode::Hosted);
 }
+
+#[test]
+fn settings_that_no_agent_would_start_with_are_refused_by_name() {
+    for (field, spec) in [
+        (
+            "clientCertExpirationSeconds",
+            json!({"registrationConfiguration": {"clientCertExpirationSeconds": 60}}),
+        ),
+        (
+            "clusterAnnotations: \"note\"",
+            json!({"registrationConfiguration": {"clusterAnnotations": {"note": "a,b"}}}),
+        ),
+        (
+            "statusSyncInterval",
+            json!({"workConfiguration": {"statusSyncInterval": "often"}}),
+        ),
+        (
+            "statusSyncInterval",
+            json!({"workConfiguration": {"statusSyncInterval": "0s"}}),
+        ),
+    ] {
+        let error = Plan::of(&klusterlet(spec)).expect_err(field).to_string();
+        assert!(error.contains(field), "{error}");
+    }
+}
