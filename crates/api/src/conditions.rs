@@ -157,6 +157,12 @@ pub mod managed_cluster {
     /// Whether the agent's certificate could be renewed.
     pub const CERTIFICATE_ROTATED: &str = "ClusterCertificateRotated";
 
+    /// Whether the hub has put the agent into the WEC.
+    pub const IMPORTED: &str = "ManagedClusterImportSucceeded";
+    /// The hub has put the agent into the WEC.
+    pub const IMPORT_SUCCEEDED: Statement =
+        Statement::new(IMPORTED, Status::True, "ImportSucceed", "");
+
     /// The administrator has accepted the WEC.
     pub const ACCEPTED: Statement = Statement::new(
         HUB_ACCEPTED,

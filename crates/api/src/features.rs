@@ -33,7 +33,7 @@ impl Family {
                 (MANAGED_CLUSTER_AUTO_APPROVAL, false),
                 (RESOURCE_CLEANUP, true),
                 (CLUSTER_PROFILE, false),
-                ("ClusterImporter", false),
+                (CLUSTER_IMPORTER, false),
             ],
             Self::HubWork => &[
                 ("NilExecutorValidating", false),
@@ -62,7 +62,7 @@ impl Family {
 }
 
 /// Gates of upstream with nothing behind them here, and why; nobody can switch them on.
-const WITHOUT_EFFECT: [(&str, &str); 8] = [
+const WITHOUT_EFFECT: [(&str, &str); 7] = [
     (
         "V1beta1CSRAPICompatibility",
         "the API version that it falls back to is gone from Kubernetes",
@@ -70,10 +70,6 @@ const WITHOUT_EFFECT: [(&str, &str); 8] = [
     (
         "ExecutorValidatingCaches",
         "executors are checked without a cache",
-    ),
-    (
-        "ClusterImporter",
-        "the hub imports no clusters; import one of Cluster API with 'clusteradm join --capi-import'",
     ),
     (
         "ManifestWorkReplicaSet",
@@ -101,6 +97,8 @@ const WITHOUT_EFFECT: [(&str, &str); 8] = [
 pub const DEFAULT_CLUSTER_SET: &str = "DefaultClusterSet";
 /// Hub: accept inventory objects without asking.
 pub const MANAGED_CLUSTER_AUTO_APPROVAL: &str = "ManagedClusterAutoApproval";
+/// Hub: put agents into clusters that Cluster API made.
+pub const CLUSTER_IMPORTER: &str = "ClusterImporter";
 /// Hub: tell bound namespaces of their WECs in SIG Multicluster's kind.
 pub const CLUSTER_PROFILE: &str = "ClusterProfile";
 /// Hub: empty the mailbox of a WEC that is deregistered.

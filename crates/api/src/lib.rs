@@ -4,7 +4,7 @@
 //! ```text
 //! crds/*.schema ──notation──▶ crds    complete CustomResourceDefinition objects
 //! cluster, placement, work, operator, addon,
-//! join, profile                       typed views of the kinds, for kube's `Api`
+//! join, profile, capi                     typed views of the kinds, for kube's `Api`
 //! names, conditions, features         the vocabulary shared with Open Cluster Management
 //! labelling                           the labels of what operators make
 //! identity, image                     strings from outside, parsed once into types
@@ -13,6 +13,7 @@
 //! Nothing here reads a file, opens a connection or asks for the time: callers pass the time in.
 
 pub mod addon;
+pub mod capi;
 pub mod cluster;
 pub mod conditions;
 pub mod crds;

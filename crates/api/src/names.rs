@@ -18,6 +18,8 @@ pub const REGISTER_GROUP: &str = "register.open-cluster-management.io";
 pub const HYADES_GROUP: &str = "hyades.io";
 /// API group of SIG Multicluster's inventory.
 pub const PROFILE_GROUP: &str = "multicluster.x-k8s.io";
+/// API group of Cluster API.
+pub const CAPI_GROUP: &str = "cluster.x-k8s.io";
 /// What the hub is called as a manager in cluster profiles; upstream's name.
 pub const PROFILE_MANAGER: &str = "open-cluster-management";
 
@@ -95,6 +97,8 @@ pub mod apps {
 
 /// Annotations.
 pub mod annotations {
+    /// On an inventory object: the cluster of Cluster API it stands for, as NAMESPACE/NAME.
+    pub const CAPI_CLUSTER: &str = "cluster.x-k8s.io/cluster";
     /// On an inventory object: when it was accepted without asking; so it is done once only.
     pub const AUTOMATICALLY_ACCEPTED_ON: &str =
         "open-cluster-management.io/automatically-accepted-on";

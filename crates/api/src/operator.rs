@@ -59,6 +59,16 @@ part! {
         feature_gates: Vec<FeatureGate>,
         /// Ways to register.
         registration_drivers: Vec<HubRegistrationDriver>,
+        /// How agents of imported clusters are made.
+        importer_configuration: Option<ImporterConfiguration>,
+    }
+}
+
+part! {
+    /// How agents of imported clusters are made.
+    ImporterConfiguration {
+        /// `render-auto`, from the hub's own settings, or `render-from-config-secret`.
+        renderers: Vec<String>,
     }
 }
 

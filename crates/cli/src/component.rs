@@ -3,13 +3,20 @@
 //! One current-thread runtime each; nothing of the host is set up here, which keeps an idle
 //! component small.
 
+use hyades_agent::install;
+use hyades_agent::install::BootstrapAccess;
+use hyades_agent::install::InstallOptions;
+use hyades_agent::install::bootstrap_kubeconfig;
 use hyades_agent::options;
 use hyades_agent::registration;
 use hyades_agent::singleton;
 use hyades_agent::work;
 use hyades_inventory::hub;
+use hyades_inventory::hub::NewAgent;
 use hyades_inventory::operator;
+use hyades_pki::KubeconfigError;
 use hyades_runtime::component::run;
+use serde_json::Value;
 use std::process::ExitCode;
 
 /// The components, under the names of `hyades_api::image::Component`.
@@ -46,7 +53,9 @@ pub fn main(arguments: ComponentArgs) -> ExitCode {
         Component::ClusterManager(options) => run("cluster-manager", verbosity, |context| {
             operator::run(options, context)
         }),
-        Component::Hub(options) => run("hub", verbosity, |context| hub::run(options, context)),
+        Component::Hub(options) => run("hub", verbosity, |context| {
+            hub::run(options, render_agent, context)
+        }),
         Component::Klusterlet(options) => run("klusterlet", verbosity, |context| {
             hyades_agent::operator::run(options, context)
         }),
@@ -60,4 +69,20 @@ pub fn main(arguments: ComponentArgs) -> ExitCode {
             singleton::run(options, context)
         }),
     }
+}
+
+/// The agent that the hub puts into a cluster it imports: what `clusteradm join` would apply.
+fn render_agent(agent: &NewAgent) -> Result<Vec<Value>, KubeconfigError> {
+    let kubeconfig = bootstrap_kubeconfig(&BootstrapAccess {
+        server: &agent.server,
+        certificate_authority: agent.certificate_authority.as_deref(),
+        token: &agent.token,
+        proxy_url: None,
+    })?;
+    let defaults = InstallOptions::new(agent.cluster.clone(), kubeconfig);
+    Ok(install::objects(&InstallOptions {
+        image: agent.image.clone().unwrap_or(defaults.image.clone()),
+        image_pull_credentials: agent.image_pull_credentials.clone(),
+        ..defaults
+    }))
 }

@@ -10,6 +10,7 @@
 //! CertificateSigningRequest ▶ one key per request ▶ approve, deny or leave (requests)
 //! ManagedClusterSet, binding ▶ one key per set ▶ members, conditions (sets)
 //! set, binding, member ▶ one key per namespace and WEC ▶ ClusterProfile (profiles)
+//! ManagedCluster, Cluster ▶ one key per WEC ▶ agent put into it (importer)
 //! JoinRule ▶ one key per rule ▶ count, condition (joining)
 //! Placement ▶ one key per placement ▶ decisions, conditions (crate::placement)
 //! ```
@@ -36,6 +37,7 @@ mod cleanup;
 mod cluster;
 mod deregistration;
 mod grants;
+mod importer;
 mod joining;
 mod lease;
 mod liveness;
@@ -51,6 +53,8 @@ mod rules;
 mod sets;
 mod taints;
 
+pub use importer::NewAgent;
+pub use importer::RenderAgent;
 pub use options::Options;
 pub use options::OptionsError;
 use options::Settings;
@@ -184,16 +188,22 @@ impl Hub {
     }
 }
 
-/// Runs the hub until the context's shutdown.
+/// Runs the hub until the context's shutdown. `render_agent` renders the agents of the clusters that
+/// the hub imports.
 ///
 /// # Errors
 ///
 /// When an option cannot be had. What fails later is tried again and told in the log, in the
 /// conditions of inventory objects, and in Events of the mailboxes.
-pub async fn run(options: Options, context: Context) -> Result<(), OptionsError> {
+pub async fn run(
+    options: Options,
+    render_agent: RenderAgent,
+    context: Context,
+) -> Result<(), OptionsError> {
     let settings = Settings::of(&options)?;
     let wants_profiles = settings.gates.enabled(features::CLUSTER_PROFILE);
-    let observed = Observed::watch(&context.client, wants_profiles);
+    let wants_imports = settings.gates.enabled(features::CLUSTER_IMPORTER);
+    let observed = Observed::watch(&context.client, wants_profiles, wants_imports);
     let queues = observed.queues.clone();
     let synced = observed.synced();
     context.health.add_ready("caches", move || {
@@ -247,6 +257,7 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
     let window_seconds = hub.settings.recovery_window_seconds;
     tokio::join!(
         keep_profiles(hub.clone(), &context),
+        import(hub.clone(), render_agent, &context),
         placement::run(shared, queues.placements.clone(), &context),
         addons,
         recovery::prepare(&hub.client, window_seconds, &context.shutdown),
@@ -280,6 +291,19 @@ pub async fn run(options: Options, context: Context) -> Result<(), OptionsError>
         ),
     );
     Ok(())
+}
+
+/// Imports clusters, if that is wanted.
+async fn import(hub: Rc<Hub>, render: RenderAgent, context: &Context) {
+    let Some(queue) = hub.observed.queues.imports.clone() else {
+        return;
+    };
+    let importer = importer::Importer::start(hub, queue.clone(), render);
+    let shutdown = context.shutdown.clone();
+    controller::work("import", queue, importer::WORKERS, shutdown, |key| {
+        importer.reconcile(key)
+    })
+    .await;
 }
 
 /// Keeps cluster profiles, if they are wanted.

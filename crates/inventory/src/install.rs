@@ -250,6 +250,7 @@ fn cluster_manager(options: &InstallOptions) -> ClusterManager {
                     })
                     .filter(|driver| !driver.auto_approved_identities.is_empty()),
                 }],
+                importer_configuration: None,
             }),
             work_configuration: Some(HubWorkConfiguration {
                 work_driver: "kube".to_owned(),

@@ -4,7 +4,10 @@ use crate::serve::DAY_SECONDS;
 use crate::serve::Gate;
 use crate::serve::serve;
 use crate::until;
+use hyades_agent::install;
 use hyades_agent::install::BootstrapAccess;
+use hyades_agent::install::InstallOptions;
+use hyades_agent::install::Mode;
 use hyades_agent::install::bootstrap_kubeconfig;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::conditions;
@@ -121,7 +124,7 @@ pub struct Hub {
     stop: CancellationToken,
     space: Space,
     keys: Keys,
-    automatic: bool,
+    options: hub::Options,
     folder: TempDir,
 }
 
@@ -135,6 +138,11 @@ impl Hub {
     /// A hub that accepts whoever presents the bootstrap account, if `automatic`, and otherwise
     /// waits for [`Hub::accept`]. Must run inside a `LocalSet`.
     pub async fn start(automatic: bool) -> Self {
+        Self::start_with(options(automatic)).await
+    }
+
+    /// A hub with these flags.
+    pub async fn start_with(options: hub::Options) -> Self {
         hyades_runtime::log::init(0);
         hyades_runtime::client::install_crypto();
         let keys = Keys {
@@ -144,7 +152,7 @@ impl Hub {
         };
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let hub = Self::open(listener, folder, keys, automatic).await;
+        let hub = Self::open(listener, folder, keys, options).await;
         for object in hyades_inventory::install::objects(&Default::default())
             .iter()
             .chain(&crds::hub())
@@ -157,7 +165,12 @@ impl Hub {
         hub
     }
 
-    async fn open(listener: TcpListener, folder: TempDir, keys: Keys, automatic: bool) -> Self {
+    async fn open(
+        listener: TcpListener,
+        folder: TempDir,
+        keys: Keys,
+        options: hub::Options,
+    ) -> Self {
         let url = format!("https://{}", listener.local_addr().expect("an address"));
         let own = (keys.clients.clone(), keys.accounts.clone());
         let pem = keys.serving.certificate_pem();
@@ -173,7 +186,7 @@ impl Hub {
             stop,
             space,
             keys,
-            automatic,
+            options,
             folder,
         }
     }
@@ -183,9 +196,10 @@ impl Hub {
             shutdown: self.stop.clone(),
             ..Context::new(self.client.clone(), namespaces::HUB, "hub")
         };
-        let options = options(self.automatic);
+        let options = self.options.clone();
         tokio::task::spawn_local(async move {
-            hub::run(options, context).await.expect("valid options");
+            let run = hub::run(options, render_agent, context);
+            run.await.expect("valid options");
         });
     }
 
@@ -214,7 +228,7 @@ impl Hub {
 
     async fn restore_with(self, backup: TempDir, keys: Keys) -> Self {
         let address = self.url.trim_start_matches("https://").to_owned();
-        let automatic = self.automatic;
+        let options = self.options.clone();
         drop(self);
         let listener = loop {
             match TcpListener::bind(&address).await {
@@ -222,7 +236,7 @@ impl Hub {
                 Err(_) => tokio::time::sleep(crate::LOOK_EVERY).await,
             }
         };
-        let hub = Self::open(listener, backup, keys, automatic).await;
+        let hub = Self::open(listener, backup, keys, options).await;
         hub.run();
         hub
     }
@@ -395,7 +409,23 @@ impl Hub {
     }
 }
 
-fn options(automatic: bool) -> hub::Options {
+/// The agent that the hub puts into a cluster it imports.
+fn render_agent(agent: &hub::NewAgent) -> Result<Vec<Value>, hyades_pki::KubeconfigError> {
+    let kubeconfig = bootstrap_kubeconfig(&BootstrapAccess {
+        server: &agent.server,
+        certificate_authority: agent.certificate_authority.as_deref(),
+        token: &agent.token,
+        proxy_url: None,
+    })?;
+    let options = InstallOptions::new(agent.cluster.clone(), kubeconfig);
+    Ok(install::objects(&InstallOptions {
+        mode: Mode::Singleton,
+        ..options
+    }))
+}
+
+/// The flags of a hub that accepts whoever presents the bootstrap account, if `automatic`.
+pub fn options(automatic: bool) -> hub::Options {
     hub::Options {
         enabled_registration_drivers: vec!["csr".to_owned()],
         auto_approved_csr_users: if automatic {

@@ -6,6 +6,7 @@ mod addons;
 mod hosted;
 mod hub;
 mod hubs;
+mod importer;
 mod operator;
 mod partitions;
 mod recovery;

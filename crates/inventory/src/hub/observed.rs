@@ -50,6 +50,8 @@ pub(super) struct Queues {
     pub(super) profiles: profiles::Changes,
     /// Inventory objects whose add-ons want attention.
     pub(super) addons: Queue<String>,
+    /// Inventory objects that may be imported; nothing is queued unless that is wanted.
+    pub(super) imports: Option<Queue<String>>,
 }
 
 /// The caches.
@@ -73,9 +75,10 @@ pub(super) struct Observed {
 
 impl Observed {
     /// Starts all watches.
-    pub(super) fn watch(client: &Client, wants_profiles: bool) -> Self {
+    pub(super) fn watch(client: &Client, wants_profiles: bool, wants_imports: bool) -> Self {
         let queues = Queues {
             profiles: profiles::Changes::new(wants_profiles),
+            imports: wants_imports.then(Queue::default),
             ..Queues::default()
         };
         let sightings = Sightings::default();
@@ -161,6 +164,9 @@ fn watch_clusters(client: &Client, queues: &Queues, index: RequestIndex) -> Cach
                     queues.requests.add(request);
                 }
                 queues.addons.add(name.clone());
+                if let Some(imports) = &queues.imports {
+                    imports.add(name.clone());
+                }
                 queues.clusters.add(name);
                 queues.clusters.add(String::new());
                 queues.placements.wec(object.name_any());

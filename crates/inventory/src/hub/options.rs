@@ -48,6 +48,9 @@ pub struct Options {
     /// port on the loopback
     #[arg(long)]
     pub addon_webhook_port: Option<u16>,
+    /// The image of the agents of imported clusters (needs the feature gate ClusterImporter)
+    #[arg(long)]
+    pub agent_image: Option<String>,
 }
 
 impl Default for Options {
@@ -62,6 +65,7 @@ impl Default for Options {
             gc_resource_list: MAILBOX_RESOURCES.split(',').map(str::to_owned).collect(),
             expired_certificate_window_seconds: recovery::WINDOW_SECONDS,
             addon_webhook_port: None,
+            agent_image: None,
         }
     }
 }
@@ -91,6 +95,8 @@ pub(super) struct Settings {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) mailbox_resources: Vec<cleanup::Resource>,
     pub(super) recovery_window_seconds: u32,
+    /// The image of the agents of imported clusters.
+    pub(super) agent_image: Option<String>,
 }
 
 impl Settings {
@@ -125,6 +131,7 @@ impl Settings {
             labels,
             mailbox_resources,
             recovery_window_seconds: options.expired_certificate_window_seconds,
+            agent_image: options.agent_image.clone(),
         })
     }
 }
@@ -176,9 +183,9 @@ mod tests {
             Err(OptionsError::Feature(_))
         ));
         assert!(matches!(
-            settings(&["--feature-gates=ClusterImporter=true"]),
+            settings(&["--feature-gates=V1beta1CSRAPICompatibility=true"]),
             Err(OptionsError::Feature(FeatureError::WithoutEffect {
-                name: "ClusterImporter",
+                name: "V1beta1CSRAPICompatibility",
                 ..
             }))
         ));

@@ -86,6 +86,16 @@ pub fn rules() -> Vec<Value> {
             &["managedclusters/accept"],
             &["update"],
         ),
+        // For the agents of imported clusters: who and where the hub is, and a token to begin with.
+        rule(names::CAPI_GROUP, &["clusters"], READ),
+        named_rule("", &["configmaps"], &["cluster-info"], &["get"]),
+        named_rule("", &["secrets"], &[names::IMAGE_PULL_SECRET], &["get"]),
+        named_rule(
+            "",
+            &["serviceaccounts/token"],
+            &[names::BOOTSTRAP_SERVICE_ACCOUNT],
+            &["create"],
+        ),
         rule(names::WORK_GROUP, &["manifestworks"], &["delete"]),
         rule(names::ADDON_GROUP, &["managedclusteraddons"], &["delete"]),
     ];

@@ -8,6 +8,7 @@ use crate::manifests::named_rule;
 use crate::manifests::rule;
 use crate::policies;
 use hyades_api::crds;
+use hyades_api::features;
 use hyades_api::features::Family;
 use hyades_api::features::FeatureGates;
 use hyades_api::image;
@@ -207,8 +208,13 @@ fn flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> {
 }
 
 fn registration_flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> {
-    let mut flags = gates(manager).registration.flags();
+    let gates = gates(manager).registration;
+    let mut flags = gates.flags();
     flags.push(format!("--addon-webhook-port={}", webhook::PORT));
+    if gates.enabled(features::CLUSTER_IMPORTER) {
+        let image = hub_image(&manager.spec.registration_image_pull_spec);
+        flags.push(format!("--agent-image={image}"));
+    }
     let Some(registration) = &manager.spec.registration_configuration else {
         return Ok(flags);
     };
@@ -228,6 +234,14 @@ fn registration_flags(manager: &ClusterManager) -> Result<Vec<String>, Refusal> 
             .iter()
             .flat_map(|csr| &csr.auto_approved_identities);
         users.extend(stated.cloned());
+    }
+    let importer = registration.importer_configuration.iter();
+    let mut renderers = importer.flat_map(|importer| &importer.renderers);
+    if let Some(renderer) = renderers.find(|renderer| *renderer != "render-auto") {
+        return Err(Refusal {
+            reason: "ImporterRendererNotSupported",
+            message: format!("the renderer {renderer:?} is not supported; use render-auto"),
+        });
     }
     users.sort();
     users.dedup();
@@ -301,18 +315,18 @@ mod tests {
     fn a_gate_with_nothing_behind_it_is_named_and_stays_off() {
         let gates = gates(&manager(
             json!({"registrationConfiguration": {"featureGates": [
+                {"feature": "V1beta1CSRAPICompatibility", "mode": "Enable"},
                 {"feature": "ClusterImporter", "mode": "Enable"},
-                {"feature": "ClusterProfile", "mode": "Enable"},
                 {"feature": "Nonsense", "mode": "Enable"},
             ]}}),
         ));
         assert_eq!(
             gates.refused,
-            ["Nonsense", "ClusterImporter (not supported)"]
+            ["Nonsense", "V1beta1CSRAPICompatibility (not supported)"]
         );
         let registration = &gates.registration;
-        assert!(registration.enabled("ClusterProfile"));
-        assert!(!registration.enabled("ClusterImporter"));
+        assert!(registration.enabled("ClusterImporter"));
+        assert!(!registration.enabled("V1beta1CSRAPICompatibility"));
     }
 
     #[test]
@@ -414,6 +428,26 @@ mod tests {
             refusal.message.contains("number of seconds"),
             "{}",
             refusal.message
+        );
+    }
+
+    #[test]
+    fn a_hub_that_imports_is_told_the_image_of_its_agents_and_renders_them_itself() {
+        let importing = |renderers: Value| {
+            flags(&manager(json!({
+                "registrationImagePullSpec": "mirror.example/hyades:v9",
+                "registrationConfiguration": {
+                    "featureGates": [{"feature": "ClusterImporter", "mode": "Enable"}],
+                    "importerConfiguration": {"renderers": renderers},
+                },
+            })))
+        };
+        let flags = importing(json!(["render-auto"])).expect("accepted");
+        assert!(flags.contains(&"--agent-image=mirror.example/hyades:v9".to_owned()));
+        let refusal = importing(json!(["render-from-config-secret"])).expect_err("refused");
+        assert_eq!(
+            refusal.message,
+            "the renderer \"render-from-config-secret\" is not supported; use render-auto"
         );
     }
 

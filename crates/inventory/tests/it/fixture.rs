@@ -163,7 +163,8 @@ impl Its {
             Component::Hub.as_str(),
         ));
         self.programs.spawn_local(async move {
-            hub::run(options, context).await.expect("valid options");
+            let run = hub::run(options, |_| Ok(Vec::new()), context);
+            run.await.expect("valid options");
         });
     }
 

@@ -7,6 +7,7 @@ mod cleanup;
 mod fixture;
 mod handover;
 mod identities;
+mod importer;
 mod joining;
 mod liveness;
 mod mailboxes;

@@ -69,8 +69,8 @@ fn what_cannot_be_had_is_refused_by_name() {
             "driver grpc",
         ),
         (
-            &["--feature-gates", "ClusterImporter=true"],
-            "ClusterImporter",
+            &["--feature-gates", "CloudEventsDrivers=true"],
+            "CloudEventsDrivers",
         ),
         (&["--registration-drivers", "awsirsa"], "driver awsirsa"),
         (&["--registration-drivers", "csr,grpc"], "driver grpc"),
