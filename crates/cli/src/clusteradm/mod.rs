@@ -250,7 +250,9 @@ fn run_here(global: &Global, command: &Command) -> Option<anyhow::Result<()>> {
         Command::Plugin(_) => elsewhere::plugin(),
         Command::Config { command } => {
             let kubeconfig = global.kubeconfig.as_deref();
-            config::run(console, kubeconfig, global.dry_run, command)
+            let context = global.context.as_deref();
+            config::refuse_context(context)
+                .and_then(|()| config::run(console, kubeconfig, global.dry_run, command))
         }
         Command::Completion(args) => completion::run(whole(), args),
         Command::Options => {

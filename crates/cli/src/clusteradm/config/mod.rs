@@ -76,6 +76,21 @@ pub struct PropertyArgs {
     value: Option<String>,
 }
 
+/// Refuses the flag that every other command has: a user who gave it would be shown, or change,
+/// another context than the one named.
+///
+/// # Errors
+///
+/// When it is given.
+pub fn refuse_context(context: Option<&str>) -> anyhow::Result<()> {
+    match context {
+        None => Ok(()),
+        Some(name) => bail!(
+            "--context {name} cannot be used with config, which works on the whole kubeconfig; leave it out, or make the context the current one with 'config use-context {name}'"
+        ),
+    }
+}
+
 /// Runs `config` on `file`, else on that of `KUBECONFIG`, else on `~/.kube/config`. A dry run writes
 /// nothing.
 ///
@@ -136,4 +151,19 @@ fn path(file: Option<&Path>) -> anyhow::Result<PathBuf> {
     let home =
         home.context("there is no HOME to find a kubeconfig in; name one with --kubeconfig")?;
     Ok(PathBuf::from(home).join(".kube/config"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_that_config_would_ignore_is_refused() {
+        assert!(refuse_context(None).is_ok());
+        let error = refuse_context(Some("its1")).expect_err("refused");
+        assert!(
+            error.to_string().contains("config use-context its1"),
+            "{error}"
+        );
+    }
 }
