@@ -126,7 +126,12 @@ async fn register(
     // shown that it is the same one.
     let key = former.filter(|_| !matches!(why, Invalid::OtherHub(_)));
     let key = key.and_then(|former| Key::from_pem(&former.key_pem).ok());
-    let key = match key {
+    // The key of a renewal that was cut short may own the name by now. Recovery asks for the former.
+    let begun = match &key {
+        Some(_) => pending::find(shared, former).await,
+        None => None,
+    };
+    let key = match begun.or(key) {
         Some(key) => key,
         None => pending::next(shared, None).await,
     };
