@@ -32,6 +32,10 @@ pub(crate) use webhook::Webhook;
 /// bytes that webhooks take.
 const REVIEW_OBJECTS_MAX: usize = 500;
 
+/// Most stored bytes in one review, unless a single object is larger: half of what our own webhook
+/// takes, so that the review's frame and escapes find room beside the objects.
+const REVIEW_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// The webhook that stands between a resource's version and the stored one, if one does.
 fn webhook(resource: &Resource) -> Option<&Arc<Webhook>> {
     match &resource.origin {
@@ -97,7 +101,7 @@ pub(crate) async fn entries(
     };
     let wanted = resource.api_version();
     let mut converted = Vec::with_capacity(stored.len());
-    for page in stored.chunks(REVIEW_OBJECTS_MAX) {
+    for page in pages(&stored) {
         let objects = page.iter().map(|entry| object::decode(&entry.value));
         let objects = all(webhook, objects.collect(), &wanted).await?;
         let pairs = page.iter().zip(objects);
@@ -109,6 +113,23 @@ pub(crate) async fn entries(
         }));
     }
     Ok(converted)
+}
+
+/// Entries in reviews that are neither too many nor too large.
+fn pages(mut rest: &[Arc<Entry>]) -> Vec<&[Arc<Entry>]> {
+    let mut pages = Vec::new();
+    while !rest.is_empty() {
+        let mut bytes = 0_usize;
+        let fitting = rest.iter().take(REVIEW_OBJECTS_MAX).take_while(|entry| {
+            bytes = bytes.saturating_add(entry.value.len());
+            bytes <= REVIEW_BYTES_MAX
+        });
+        // An object that alone is too large is still the webhook's to judge.
+        let (page, later) = rest.split_at(fitting.count().max(1));
+        pages.push(page);
+        rest = later;
+    }
+    pages
 }
 
 /// An event as a watcher of the resource's version sees it.
@@ -230,6 +251,30 @@ mod tests {
                 },
             }))
         );
+    }
+
+    #[test]
+    fn a_review_is_neither_of_too_many_objects_nor_of_too_many_bytes() {
+        let entry = |bytes: usize| {
+            Arc::new(Entry {
+                key: "k".into(),
+                value: vec![b' '; bytes].into(),
+                created: Default::default(),
+                modified: Default::default(),
+            })
+        };
+        let sizes = |entries: &[Arc<Entry>]| -> Vec<usize> {
+            pages(entries).iter().map(|page| page.len()).collect()
+        };
+        assert_eq!(sizes(&vec![entry(1); 501]), [500, 1]);
+        let half = entry(REVIEW_BYTES_MAX / 2);
+        assert_eq!(sizes(&vec![half; 5]), [2, 2, 1]);
+        let whole = entry(REVIEW_BYTES_MAX + 1);
+        assert_eq!(
+            sizes(&[entry(1), whole.clone(), whole, entry(1)]),
+            [1, 1, 1, 1]
+        );
+        assert!(sizes(&[]).is_empty());
     }
 
     #[test]
