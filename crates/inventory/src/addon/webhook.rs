@@ -31,6 +31,7 @@ use hyades_runtime::k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensio
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
+use hyper::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -43,6 +44,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde_json::Value;
 use serde_json::json;
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
@@ -83,6 +85,13 @@ const CONNECTIONS_MAX: usize = 32;
 
 /// How long a client may take for its request's head, and for the handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the body of a review may take, as long as an API server waits for any webhook.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection is kept. Each holds one of [`CONNECTIONS_MAX`] places; API servers, which
+/// keep theirs, make another.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Why the webhook does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -255,10 +264,13 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service_fn(respond))
-        .await;
-    if let Err(error) = served {
-        tracing::debug!("a connection for the conversion of add-ons ended: {error}");
+        .serve_connection(TokioIo::new(stream), service_fn(respond));
+    match tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!("a connection for the conversion of add-ons ended: {error}");
+        }
+        Err(_) => tracing::debug!("a connection for the conversion of add-ons got too old"),
     }
 }
 
@@ -271,14 +283,11 @@ async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
     if request.method() != Method::POST || request.uri().path() != PATH {
         return plain(StatusCode::NOT_FOUND, "post a ConversionReview to /convert");
     }
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-    let Ok(body) = body.collect().await else {
-        return plain(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the review is too large or was cut off",
-        );
+    let body = match collect(request.into_body(), BODY_TIMEOUT).await {
+        Ok(body) => body,
+        Err((code, text)) => return plain(code, text),
     };
-    let Ok(review) = serde_json::from_slice(&body.to_bytes()) else {
+    let Ok(review) = serde_json::from_slice(&body) else {
         return plain(StatusCode::BAD_REQUEST, "the body is no JSON");
     };
     let answer = review::answer(review).to_string();
@@ -288,6 +297,26 @@ async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
         .headers_mut()
         .insert(http::header::CONTENT_TYPE, json);
     Ok(response)
+}
+
+/// A whole body, or why there is none.
+async fn collect<B>(body: B, patience: Duration) -> Result<Bytes, (StatusCode, &'static str)>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let body = Limited::new(body, BODY_BYTES_MAX);
+    match tokio::time::timeout(patience, body.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err((
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the review is too large or was cut off",
+        )),
+        Err(_) => Err((
+            StatusCode::REQUEST_TIMEOUT,
+            "the review did not come to its end in time",
+        )),
+    }
 }
 
 /// The Service in front of the webhook.
@@ -308,6 +337,31 @@ pub(crate) fn service() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A body whose sender says nothing more and does not go.
+    struct Silent;
+
+    impl Body for Silent {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<io::Result<hyper::body::Frame<Bytes>>>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_end_gives_its_place_back() {
+        let refused = collect(Silent, Duration::from_millis(1)).await;
+        let code = refused.expect_err("no body").0;
+        assert_eq!(code, StatusCode::REQUEST_TIMEOUT);
+        let whole = Full::new(Bytes::from_static(b"{}"));
+        let taken = collect(whole, BODY_TIMEOUT).await;
+        assert_eq!(taken.expect("a body"), "{}");
+    }
 
     #[test]
     fn api_servers_are_told_a_url_on_a_process_node_and_a_service_elsewhere() {
