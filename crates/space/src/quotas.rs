@@ -21,6 +21,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
+use hyades_api::identity::ALL_AGENTS_GROUP;
+use hyades_api::identity::AgentIdentity;
 use hyades_store::Event;
 use hyades_store::Store;
 use serde::Deserialize;
@@ -54,6 +56,14 @@ const EVENTS: Amount = Amount {
 const UNDECIDED_REQUESTS: Amount = Amount {
     objects: 50_000,
     bytes: 128 * 1024 * 1024,
+};
+
+/// The same of a registered agent, which asks for its own cluster and its add-ons alone: five times
+/// the requests that a hub keeps for one name. Whoever holds one agent's credentials must not fill
+/// the places of those that want to join.
+const UNDECIDED_REQUESTS_OF_AGENT: Amount = Amount {
+    objects: 100,
+    bytes: 1024 * 1024,
 };
 
 /// When to ask for a certificate again, in seconds: agents of the largest fleet that do it at this
@@ -217,7 +227,8 @@ impl Quotas {
         if is_of(place, &Gvr::CERTIFICATE_SIGNING_REQUESTS) && growth.0.objects > 0 {
             let user = &actor.user.name;
             let wanted = self.requests.of(user).plus(growth.0);
-            return within(wanted, UNDECIDED_REQUESTS).map_err(|limit| {
+            let limit = undecided_requests_of(user, &actor.user.groups);
+            return within(wanted, limit).map_err(|limit| {
                 let why = format!(
                     "{limit}, is the limit of undecided certificate signing requests of one user, \
                      and reached by {user:?}; have some approved, denied or deleted"
@@ -226,6 +237,15 @@ impl Quotas {
             });
         }
         Ok(())
+    }
+}
+
+/// How many undecided requests a user may have.
+fn undecided_requests_of(user: &str, groups: &[String]) -> Amount {
+    let in_group = groups.iter().any(|group| group == ALL_AGENTS_GROUP);
+    match in_group || AgentIdentity::from_common_name(user).is_ok() {
+        true => UNDECIDED_REQUESTS_OF_AGENT,
+        false => UNDECIDED_REQUESTS,
     }
 }
 
@@ -332,6 +352,15 @@ mod tests {
         assert_eq!(ledger.of("bob"), Amount::default());
         assert_eq!(ledger.of("ann").objects, 1);
         assert_eq!(ledger.held.lock().expect("unpoisoned").len(), 1);
+    }
+
+    #[test]
+    fn a_registered_agent_has_a_hundred_undecided_requests_and_no_fleets_worth() {
+        let group = [ALL_AGENTS_GROUP.to_owned()];
+        let agent = "system:open-cluster-management:c1:a";
+        assert_eq!(undecided_requests_of(agent, &[]).objects, 100);
+        assert_eq!(undecided_requests_of("whoever", &group).objects, 100);
+        assert_eq!(undecided_requests_of("bootstrap", &[]), UNDECIDED_REQUESTS);
     }
 
     #[test]
