@@ -220,6 +220,9 @@ pub mod policies {
     /// How much agents may write beside the works they were given.
     pub const WORK_METADATA: &str =
         "manifestworkmetadatavalidators.admission.work.open-cluster-management.io";
+    /// What agents may say of the add-ons enabled for them.
+    pub const ADDON_STATUS: &str =
+        "managedclusteraddonstatusvalidators.admission.addon.open-cluster-management.io";
 }
 
 /// The account that new agents present themselves with.

@@ -7,11 +7,13 @@
 //!  ManagedClusterSetBinding ─▶ bindings: name, right to bind
 //!  Placement ─▶ placements: what cannot be followed; warned of, not refused
 //!  ManifestWork ─▶ works: manifests, right to the executor; what agents add
+//!  ManagedClusterAddOn status ─▶ addons: agents do not choose configurations
 //! ```
 //!
 //! The texts are those of upstream's webhooks, as far as they have the rule. The expressions keep to what Kubernetes 1.30
 //! understands; policies that change objects need 1.36, and are left out on older servers.
 
+mod addons;
 mod bindings;
 mod clusters;
 mod expression;
@@ -57,6 +59,7 @@ pub(crate) fn objects(registration: &FeatureGates, work: &FeatureGates) -> Vec<V
         ),
         (names::policies::WORKS, "Deny", works),
         (names::policies::WORK_METADATA, "Deny", works::of_agents()),
+        (names::policies::ADDON_STATUS, "Deny", addons::status()),
     ];
     let mut objects = Vec::new();
     for (name, action, spec) in validating {
@@ -125,15 +128,15 @@ mod tests {
         let gates = FeatureGates::defaults(&[Family::HubRegistration, Family::HubWork]);
         let objects = objects(&gates, &gates);
         let (bindings, policies): (Vec<_>, Vec<_>) = objects.iter().partition(|o| is_binding(o));
-        assert_eq!(policies.len(), 7);
+        assert_eq!(policies.len(), 8);
         for policy in policies {
             let name = &policy["metadata"]["name"];
             let bound = |binding: &&&Value| binding["spec"]["policyName"] == *name;
             assert_eq!(bindings.iter().filter(bound).count(), 1, "{name}");
         }
         let addresses = addresses();
-        assert_eq!(addresses.len(), 14);
-        assert!(addresses[..7].iter().all(is_binding));
+        assert_eq!(addresses.len(), 16);
+        assert!(addresses[..8].iter().all(is_binding));
         assert!(
             addresses
                 .iter()

@@ -1,6 +1,7 @@
 //! Writes what [`requests`](super::requests) decides.
 
 use super::Manager;
+use super::configs;
 use super::requests;
 use super::requests::Purpose;
 use super::requests::Verdict;
@@ -29,6 +30,13 @@ const MISSING_PAUSE: Duration = Duration::from_secs(30);
 /// Pause before a request is looked at again whose add-on has no template yet.
 const EARLY_PAUSE: Duration = Duration::from_secs(5);
 
+/// How old a request is looked at so often: an add-on is installed within a minute. Later a template
+/// may still come, but nobody waits for it by the second.
+const EARLY_SECONDS: i64 = 60;
+
+/// Pause before a request is looked at again that has waited longer than that.
+const LATE_PAUSE: Duration = Duration::from_secs(300);
+
 type Again = Result<Option<Duration>, Trouble>;
 
 pub(super) struct Reconciler {
@@ -48,7 +56,7 @@ impl Reconciler {
         let Some(purpose) = requests::purpose(&request) else {
             return Ok(None);
         };
-        let template = match self.template(&purpose) {
+        let template = match self.template(&request, &purpose) {
             Ok(Some(template)) => template,
             Ok(None) => return Ok(None),
             Err(again) => return Ok(Some(again)),
@@ -84,22 +92,25 @@ impl Reconciler {
 
     /// The template of the add-on in the WEC. `Err` says when there may be one; nothing if the
     /// add-on is not this manager's.
-    fn template(&self, purpose: &Purpose) -> Result<Option<AddOnTemplateSpec>, Duration> {
-        use super::configs;
+    fn template(
+        &self,
+        request: &CertificateSigningRequest,
+        purpose: &Purpose,
+    ) -> Result<Option<AddOnTemplateSpec>, Duration> {
+        let pause = pause_for(request, Timestamp::now());
         let observed = &self.manager.observed;
         let (cluster, addon) = (purpose.cluster.as_str(), purpose.addon.as_str());
         let Some(object) = observed.enabled.get_in(cluster, addon) else {
-            return Err(EARLY_PAUSE);
+            return Err(pause);
         };
         if object.metadata.deletion_timestamp.is_some() {
             return Ok(None);
         }
-        let references = &object.status.config_references;
-        let Some(wanted) = configs::of_kind(references, &configs::templates()) else {
-            return Ok(None);
-        };
-        let template = observed.templates.get(&wanted.name);
-        Ok(template.and_then(|template| template.content().ok()))
+        let offered = observed.offered.get(addon);
+        let find = |name: &str| observed.templates.get(name);
+        configs::template(offered.as_deref(), &object, find)
+            .map(Some)
+            .ok_or(pause)
     }
 
     async fn approve(&self, request: &CertificateSigningRequest) -> Result<(), Failure> {
@@ -192,6 +203,16 @@ impl Reconciler {
                 why,
             )
             .await;
+    }
+}
+
+/// When to look again at a request whose add-on has no template yet.
+fn pause_for(request: &CertificateSigningRequest, now: Timestamp) -> Duration {
+    let created = request.creation_timestamp().map(|time| time.0);
+    let is_late = created.is_some_and(|at| now.as_second() - at.as_second() > EARLY_SECONDS);
+    match is_late {
+        true => LATE_PAUSE,
+        false => EARLY_PAUSE,
     }
 }
 

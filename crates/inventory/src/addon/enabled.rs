@@ -8,7 +8,6 @@ use super::plan;
 use super::plan::Plan;
 use super::plan::View;
 use hyades_api::addon::AddOnDeploymentConfigSpec;
-use hyades_api::addon::AddOnTemplateSpec;
 use hyades_api::addon::ManagedClusterAddOn;
 use hyades_api::addon::ManagedClusterAddOnStatus;
 use hyades_api::addon::conditions as known;
@@ -99,24 +98,15 @@ impl Reconciler {
             addon: object,
             offered: offered.as_deref(),
             cluster: &inventory,
-            template: self.template(object),
+            template: configs::template(offered.as_deref(), object, |name| {
+                observed.templates.get(name)
+            }),
             settings: self.settings(object),
             agent: (self.manager.agent_of)(cluster),
             deploy: deploy.as_deref(),
             hook: hook.as_deref(),
         });
         self.carry_out(key, object, plan).await
-    }
-
-    /// The template a WEC asks for, as long as it still is what was meant: a changed template
-    /// comes to this WEC when the rollout does.
-    fn template(&self, object: &ManagedClusterAddOn) -> Option<AddOnTemplateSpec> {
-        let references = &object.status.config_references;
-        let wanted = configs::of_kind(references, &configs::templates())?;
-        let template = self.manager.observed.templates.get(&wanted.name)?;
-        (configs::fingerprint(&template.spec) == wanted.spec_hash)
-            .then(|| template.content().ok())
-            .flatten()
     }
 
     fn settings(
