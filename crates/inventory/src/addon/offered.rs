@@ -18,6 +18,7 @@ use hyades_api::addon::InstallProgression;
 use hyades_api::addon::ManagedClusterAddOn;
 use hyades_api::addon::PlacementStrategy;
 use hyades_api::addon::conditions as known;
+use hyades_api::cluster::ManagedCluster;
 use hyades_api::conditions;
 use hyades_api::names::labels;
 use hyades_runtime::Trouble;
@@ -33,6 +34,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Pause before an add-on is installed again in a WEC whose mailbox is missing; the hub makes it
+/// within a second.
+const MAILBOX_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause before WECs are looked at again that a placement chose and nobody has accepted.
+const UNACCEPTED_PAUSE: Duration = Duration::from_secs(15);
 
 type Again = Result<Option<Duration>, Trouble>;
 
@@ -60,8 +68,10 @@ impl Reconciler {
             return Ok(None);
         }
         let enabled = self.manager.observed.enabled_of(&name);
-        self.install(&offered, &enabled).await?;
-        self.configure(&offered, &enabled).await
+        let installed = self.install(&offered, &enabled).await;
+        let configured = self.configure(&offered, &enabled).await?;
+        let pauses = [installed?, configured];
+        Ok(pauses.into_iter().flatten().min())
     }
 
     /// The decision groups of a placement; nothing while it is not there.
@@ -92,11 +102,12 @@ impl Reconciler {
         Some(groups.into_values().collect())
     }
 
+    /// Enables and disables the add-on. What goes wrong for one WEC holds up no other.
     async fn install(
         &self,
         offered: &ClusterManagementAddOn,
         enabled: &[Arc<ManagedClusterAddOn>],
-    ) -> Result<(), Trouble> {
+    ) -> Again {
         let selected = |strategy: &PlacementStrategy| {
             let groups = self.groups(strategy)?;
             Some(
@@ -108,9 +119,13 @@ impl Reconciler {
         };
         let install = install::decide(offered, enabled, selected);
         let name = offered.name_any();
+        let (mut again, mut failed) = (None, Ok(()));
         for cluster in install.create {
-            // The mailbox of a WEC that is not accepted, or is going, takes nothing.
-            if self.manager.observed.cluster(&cluster).is_none() {
+            let Some(object) = self.manager.observed.cluster(&cluster) else {
+                continue;
+            };
+            if !takes_addons(&object) {
+                again = again.or(Some(UNACCEPTED_PAUSE));
                 continue;
             }
             let addon: ManagedClusterAddOn = serde_json::from_value(json!({
@@ -128,7 +143,14 @@ impl Reconciler {
                 Ok(_) => tracing::info!("add-on {name} is enabled for {cluster}"),
                 Err(error) => match Trouble::of(&error) {
                     Trouble::AlreadyExists(_) => {}
-                    trouble => return Err(trouble),
+                    // The mailbox is not made yet, or is being deleted.
+                    Trouble::NotFound(detail) | Trouble::Forbidden(detail) => {
+                        tracing::debug!(
+                            "add-on {name} waits for the mailbox of {cluster}: {detail}"
+                        );
+                        again = Some(MAILBOX_PAUSE);
+                    }
+                    trouble => failed = Err(trouble),
                 },
             }
         }
@@ -139,11 +161,11 @@ impl Reconciler {
                 Ok(_) => tracing::info!("add-on {name} is disabled for {cluster}"),
                 Err(error) => match Trouble::of(&error) {
                     Trouble::NotFound(_) => {}
-                    trouble => return Err(trouble),
+                    trouble => failed = Err(trouble),
                 },
             }
         }
-        Ok(())
+        failed.map(|()| again)
     }
 
     /// Moves WECs to the configuration wanted, as fast as their placement's strategy lets them.
@@ -305,6 +327,11 @@ impl Reconciler {
             },
         }
     }
+}
+
+/// Whether a WEC can have add-ons: the mailbox of one that is not accepted, or is going, takes none.
+fn takes_addons(cluster: &ManagedCluster) -> bool {
+    cluster.spec.hub_accepts_client && cluster.metadata.deletion_timestamp.is_none()
 }
 
 /// How far a WEC is with the configuration wanted.
