@@ -29,8 +29,9 @@ pub(super) enum Admission {
     Denied,
 }
 
-/// Reads the administrator's decision.
-pub(super) fn admission(object: &ManagedCluster) -> Admission {
+/// Reads the administrator's decision. `has_traces` says whether the hub holds anything it made for
+/// this WEC: whoever announces a WEC chooses its finalizers, and must get nothing made by them.
+pub(super) fn admission(object: &ManagedCluster, has_traces: bool) -> Admission {
     if object.spec.hub_accepts_client {
         return Admission::Accepted;
     }
@@ -41,7 +42,7 @@ pub(super) fn admission(object: &ManagedCluster) -> Admission {
     let is_marked = marks
         .iter()
         .any(|name| name == finalizers::API_RESOURCE_CLEANUP);
-    match condition.is_some() || is_marked {
+    match condition.is_some() || (is_marked && has_traces) {
         true => Admission::Denied,
         false => Admission::Waiting,
     }
@@ -50,7 +51,7 @@ pub(super) fn admission(object: &ManagedCluster) -> Admission {
 /// Whether a JoinRule may let this WEC in: it waits, or its administrator has accepted it ahead of
 /// its first request. One that was let in once and turned away stays out.
 pub(super) fn may_be_invited(object: &ManagedCluster) -> bool {
-    match admission(object) {
+    match admission(object, true) {
         Admission::Accepted => true,
         Admission::Denied => false,
         Admission::Waiting => !was_accepted_at_once(object),
@@ -203,8 +204,17 @@ mod tests {
             ),
         ];
         for (json, expected) in cases {
-            assert_eq!(admission(&object(json.clone())), expected, "{json}");
+            assert_eq!(admission(&object(json.clone()), true), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn a_finalizer_that_a_newcomer_brings_is_no_acceptance() {
+        let marked = object(json!({"metadata": {
+            "name": "c1", "finalizers": [finalizers::API_RESOURCE_CLEANUP],
+        }}));
+        assert_eq!(admission(&marked, false), Admission::Waiting);
+        assert!(!may_be_invited(&marked));
     }
 
     #[test]

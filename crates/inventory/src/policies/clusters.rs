@@ -16,6 +16,7 @@ use hyades_api::identity::GROUP_OF_ALL;
 use hyades_api::identity::RESERVED_NAMES;
 use hyades_api::identity::RESERVED_STARTS;
 use hyades_api::names;
+use hyades_api::names::finalizers;
 use hyades_api::names::labels;
 use hyades_api::names::namespaces;
 use serde_json::Value;
@@ -81,6 +82,7 @@ pub(super) fn validation() -> Value {
             addresses(),
             metadata(&may_accept()),
             acceptance(),
+            finalizer(),
             joins("variables.set", "variables.set"),
             joins("variables.oldSet", "variables.oldSet"),
             times(),
@@ -171,6 +173,26 @@ fn acceptance() -> Value {
         ),
         &format!("'user \"' + {USER} + '\" cannot update the HubAcceptsClient field'"),
         "the user cannot update the HubAcceptsClient field",
+    )
+}
+
+/// The finalizer of accepted WECs tells the hub to look after what it made for one. Whoever may not
+/// accept a WEC must not claim that there is such.
+fn finalizer() -> Value {
+    let mark = text(finalizers::API_RESOURCE_CLEANUP);
+    let has = |object: &str| format!("{mark} in {object}.metadata.?finalizers.orValue([])");
+    right(
+        &format!(
+            "!({}) || (!variables.created && {}) || {}",
+            has("object"),
+            has("oldObject"),
+            may_accept()
+        ),
+        &format!(
+            "'user \"' + {USER} + '\" cannot add the finalizer ' + {mark} + ': the hub adds it to \
+             accepted clusters'"
+        ),
+        "the user cannot add the finalizer of accepted clusters",
     )
 }
 
