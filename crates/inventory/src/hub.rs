@@ -64,6 +64,7 @@ pub use rules::rules;
 use crate::addon;
 use crate::hub::joining::Invitation;
 use crate::hub::observed::Observed;
+use crate::hub::pins::Pin;
 use crate::hub::requests::Owner;
 use crate::hub::requests::Request;
 use crate::placement;
@@ -73,6 +74,7 @@ use hyades_runtime::Context;
 use hyades_runtime::controller;
 use hyades_runtime::events::Recorder;
 use hyades_runtime::kube::Client;
+use hyades_runtime::kube::ResourceExt;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -102,6 +104,8 @@ struct Hub {
     /// Names given to agents whose requests this process approves; each stands until the pin is
     /// written, so that two requests approved in the same moment cannot both get the name.
     claims: RefCell<HashMap<ClusterName, Claim>>,
+    /// Pins of mailboxes that somebody deleted under a living WEC: they go into the next ones.
+    orphaned_pins: RefCell<HashMap<ClusterName, Pin>>,
 }
 
 /// A name given to an agent.
@@ -124,6 +128,12 @@ impl Hub {
         if let Some(mailbox) = self.observed.mailboxes.get(cluster.as_str())
             && let Some(pin) = pins::read(&mailbox.metadata)
         {
+            return Some(Owner {
+                agent: pin.agent,
+                key_sha256: pin.key_sha256,
+            });
+        }
+        if let Some(pin) = self.orphaned_pin(cluster) {
             return Some(Owner {
                 agent: pin.agent,
                 key_sha256: pin.key_sha256,
@@ -172,9 +182,36 @@ impl Hub {
         self.claims.borrow().get(cluster).cloned()
     }
 
+    /// The pin of a WEC whose mailbox was deleted.
+    fn orphaned_pin(&self, cluster: &ClusterName) -> Option<Pin> {
+        self.orphaned_pins.borrow().get(cluster).cloned()
+    }
+
     /// The invitation by the rule of this name.
     fn invitation_by(&self, rule: &str) -> Invitation {
         Invitation::by(rule, self.observed.rules.get(rule).as_deref())
+    }
+
+    /// Counts the WECs that rules had let in before this process started and whose mailboxes do not
+    /// say so yet.
+    fn recover_places(&self) {
+        for object in self.observed.clusters.list() {
+            let Ok(cluster) = object.name_any().parse() else {
+                continue;
+            };
+            if let Some(invitation) = self.invitation_of(&cluster)
+                && !self.is_pinned(&cluster)
+            {
+                let tally = &self.observed.tally;
+                tally.recover(cluster.as_str(), &invitation.rule);
+            }
+        }
+    }
+
+    /// Whether a WEC's mailbox names an owner.
+    fn is_pinned(&self, cluster: &ClusterName) -> bool {
+        let mailbox = self.observed.mailboxes.get(cluster.as_str());
+        mailbox.is_some_and(|mailbox| pins::read(&mailbox.metadata).is_some())
     }
 
     /// What a WEC is let in as: by a claim, or by an approval whose acceptance was interrupted.
@@ -223,7 +260,9 @@ pub async fn run(
         settings,
         observed,
         claims: RefCell::default(),
+        orphaned_pins: RefCell::default(),
     });
+    hub.recover_places();
     let shared = placement::Shared {
         wecs: hub.observed.clusters.store(),
         sets: hub.observed.sets.store(),

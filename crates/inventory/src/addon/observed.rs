@@ -274,7 +274,14 @@ fn watch_requests(client: &Client, queues: &Queues) -> Cache<CertificateSigningR
     let queues = queues.clone();
     let selector = format!("{},{}", labels::CLUSTER_NAME, labels::ADDON_NAME);
     let config = watcher::Config::default().labels(&selector);
-    controller::watch(Api::all(client.clone()), config, move |change| {
+    // Others' requests are left alone whatever is in them, so that nothing of them is kept.
+    let trim = |request: &mut CertificateSigningRequest| {
+        if requests::purpose(request).is_none() {
+            request.spec = Default::default();
+            request.metadata.annotations = None;
+        }
+    };
+    controller::watch_trimmed(Api::all(client.clone()), config, trim, move |change| {
         if let Change::Applied(request) = change
             && requests::purpose(request).is_some()
         {

@@ -42,11 +42,18 @@ pub(super) struct Purpose {
     pub(super) addon: AddOnName,
 }
 
-/// Reads the labels of a request; nothing if they name no WEC and add-on.
+/// Reads the labels of a request; nothing if they name no WEC and add-on, or if it is not the WEC's
+/// agent that sent it.
 pub(super) fn purpose(request: &CertificateSigningRequest) -> Option<Purpose> {
     let label = |key: &str| request.labels().get(key).map(String::as_str);
+    let cluster: ClusterName = label(labels::CLUSTER_NAME)?.parse().ok()?;
+    let sender = request.spec.username.as_deref().unwrap_or_default();
+    let sender = AgentIdentity::from_common_name(sender).ok()?;
+    if sender.cluster != cluster {
+        return None;
+    }
     Some(Purpose {
-        cluster: label(labels::CLUSTER_NAME)?.parse().ok()?,
+        cluster,
         addon: label(labels::ADDON_NAME)?.parse().ok()?,
     })
 }
@@ -107,11 +114,6 @@ fn fits(
 ) -> Result<(), &'static str> {
     if !request.name_any().starts_with(NAME_PREFIX) {
         return Err("its name does not begin with addon");
-    }
-    let sender = request.spec.username.as_deref().unwrap_or_default();
-    let sender = AgentIdentity::from_common_name(sender);
-    if !sender.is_ok_and(|sender| sender.cluster == purpose.cluster) {
-        return Err("its sender is not the agent of its cluster");
     }
     let all = super::registration::registrations(template, &purpose.cluster, &purpose.addon);
     let registration = all

@@ -137,7 +137,7 @@ impl Reconciler {
             // Rights are written once it is known whose they are; the approval brings the key back.
             return Ok(None);
         }
-        match acceptance::admission(&object) {
+        match acceptance::admission(&object, self.grants.has_traces(&cluster)) {
             Admission::Waiting => self.wait(&cluster, &object).await,
             Admission::Accepted => self.keep(&cluster, &object).await,
             Admission::Denied => self.deny(&cluster, &object).await,
@@ -231,7 +231,7 @@ impl Reconciler {
     /// namespace for ever; once it is gone, a new mailbox is made.
     async fn lose_mailbox(&self, cluster: &ClusterName, object: &ManagedCluster) -> Again {
         self.grants.forget(cluster);
-        self.grants.forget_pin(cluster);
+        self.grants.keep_pin(cluster);
         let message = format!(
             "The namespace {cluster} is being deleted; the cluster is accepted again when it is gone"
         );

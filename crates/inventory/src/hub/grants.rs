@@ -3,6 +3,7 @@
 mod objects;
 
 use super::Hub;
+use super::joining;
 use super::pins;
 use super::pins::Heir;
 use super::pins::Pin;
@@ -84,6 +85,9 @@ impl Grants {
                     self.plan_key(cluster, meta.is_some(), pin)
                 }
             });
+        }
+        if let Some(pin) = self.hub.orphaned_pin(cluster) {
+            return Ok(self.plan_pin(cluster, meta.is_some(), pin));
         }
         if let Some(pin) = self.earned(cluster).await? {
             return Ok(self.plan_pin(cluster, meta.is_some(), pin));
@@ -215,6 +219,7 @@ impl Grants {
             tracing::info!("the name {cluster} is pinned to {}", pin.agent);
             let mut pinned = self.pinned.borrow_mut();
             pinned.insert(cluster.clone(), pin.clone());
+            self.hub.orphaned_pins.borrow_mut().remove(cluster);
         }
         Ok(())
     }
@@ -282,9 +287,21 @@ impl Grants {
             || mailbox.is_some_and(|mailbox| pins::is_marked(&mailbox.metadata))
     }
 
+    /// Whether anything shows that the WEC was let in once: its role, or its pin.
+    pub(super) fn has_traces(&self, cluster: &ClusterName) -> bool {
+        let role = names::cluster_role(cluster);
+        let roles = &self.hub.observed.cluster_roles;
+        roles.get(&role).is_some() || self.is_pinned(cluster)
+    }
+
     /// Takes the pin off a mailbox.
     pub(super) async fn unpin(&self, cluster: &ClusterName) -> Result<(), Trouble> {
         self.hub.release(cluster);
+        self.hub.orphaned_pins.borrow_mut().remove(cluster);
+        let observed = &self.hub.observed;
+        if let Some(rule) = observed.tally.release(cluster.as_str()) {
+            observed.queues.rules.add_after(rule, joining::SETTLE);
+        }
         if !self.is_pinned(cluster) {
             return Ok(());
         }
@@ -307,8 +324,15 @@ impl Grants {
         self.applied.borrow_mut().remove(cluster);
     }
 
-    /// Forgets the pin that was written last, because its mailbox goes.
-    pub(super) fn forget_pin(&self, cluster: &ClusterName) {
+    /// Keeps the pin of a mailbox that goes for the one that will be made: the WEC is still accepted
+    /// and its agent at work.
+    pub(super) fn keep_pin(&self, cluster: &ClusterName) {
+        let mailbox = self.hub.observed.mailboxes.get(cluster.as_str());
+        let meta = mailbox.as_deref().map(|mailbox| &mailbox.metadata);
+        if let Some(pin) = self.pin(cluster, meta) {
+            let mut orphaned = self.hub.orphaned_pins.borrow_mut();
+            orphaned.insert(cluster.clone(), pin);
+        }
         self.pinned.borrow_mut().remove(cluster);
     }
 

@@ -214,16 +214,21 @@ impl Tally {
         self.lock().put(cluster, Some(rule), false);
     }
 
-    /// Gives back a place that was reserved and not used.
-    pub(super) fn release(&self, cluster: &str) {
+    /// Reserves a place of the rule that had let in a WEC before this process started, unless its
+    /// mailbox says so already.
+    pub(super) fn recover(&self, cluster: &str, rule: &str) {
         let mut counts = self.lock();
-        if counts
-            .clusters
-            .get(cluster)
-            .is_some_and(|place| !place.confirmed)
-        {
-            counts.put(cluster, None, false);
+        if !counts.clusters.contains_key(cluster) {
+            counts.put(cluster, Some(rule), false);
         }
+    }
+
+    /// Gives back a place that was reserved and not used; returns its rule.
+    pub(super) fn release(&self, cluster: &str) -> Option<String> {
+        let mut counts = self.lock();
+        let place = counts.clusters.get(cluster);
+        place.filter(|place| !place.confirmed)?;
+        counts.put(cluster, None, false).pop()
     }
 
     /// Takes note of what a mailbox says; returns the rules whose counts changed.

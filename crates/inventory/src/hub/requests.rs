@@ -47,6 +47,7 @@ use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
 use seen::APPROVED_REASON;
 use seen::DECIDED_PER_CLUSTER_MAX;
+use seen::NotOurs;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,12 +75,18 @@ const RECOVERED_MESSAGE: &str =
 /// Reason of the Event about requests that are deleted because there are too many.
 const TOO_MANY: &str = "TooManyRequests";
 
-/// Renewals approved for one WEC within [`RENEWAL_WINDOW`]; others wait. An agent renews some
+/// Reason of the Event about requests of agents under another cluster's name.
+const INTRUDER: &str = "RequestOfAnotherCluster";
+
+/// Certificates for the same name approved for one WEC within [`RENEWAL_WINDOW`]; others wait. An agent renews some
 /// times in a year, one under test some times in a minute, and a storm costs a signature each.
 const RENEWALS_MAX: usize = 20;
 
 /// See [`RENEWALS_MAX`].
 const RENEWAL_WINDOW: Duration = Duration::from_secs(60);
+
+/// Pause before a renewal is decided on again whose name was given away meanwhile.
+const TAKEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Decides about requests as they come.
 pub(super) struct Approver {
@@ -123,9 +130,19 @@ impl Approver {
         let name = object.name_any();
         let cluster = observed::cluster_of(object).unwrap_or_default();
         if !self.hub.observed.index.keeps(cluster, &name) {
-            let note = "Too many certificate requests are pending: the newest are deleted. Approve \
-                        or delete some; an agent asks again.";
-            self.tell(object, EventType::Warning, TOO_MANY, note).await;
+            let (reason, note) = match &object.reading {
+                Err(NotOurs::Intruder) => (
+                    INTRUDER,
+                    "An agent of another cluster asked for a certificate under this cluster's \
+                     name: the request is deleted.",
+                ),
+                _ => (
+                    TOO_MANY,
+                    "Too many certificate requests are pending: the newest are deleted. Approve \
+                     or delete some; an agent asks again.",
+                ),
+            };
+            self.tell(object, EventType::Warning, reason, note).await;
             return self.delete(&name).await.map(|()| None);
         }
         let verdict = match &object.reading {
@@ -151,6 +168,9 @@ impl Approver {
             }
             Verdict::Approve(Approval::RightToRenew) => self.renew(object, cluster).await,
             Verdict::Approve(approval @ (Approval::FormerKey | Approval::OwnKey)) => {
+                if self.must_wait(object, cluster).await {
+                    return Ok(Some(RENEWAL_WINDOW));
+                }
                 let (message, by) = match approval {
                     Approval::OwnKey => (OWN_KEY_MESSAGE, " because its key owns the name"),
                     _ => (
@@ -183,7 +203,12 @@ impl Approver {
         let mailbox = hub.observed.mailboxes.get(cluster.as_str());
         let owner = hub.owner_of(cluster);
         let object = hub.observed.clusters.get(cluster.as_str());
-        let is_accepted = object.is_some_and(|object| object.spec.hub_accepts_client);
+        let is_accepted = object
+            .as_ref()
+            .is_some_and(|object| object.spec.hub_accepts_client);
+        let is_turned_away = object.is_some_and(|object| {
+            acceptance::admission(&object, true) == acceptance::Admission::Denied
+        });
         let window = settings.recovery_window_seconds;
         Situation {
             recovery: recovery::decide(
@@ -193,6 +218,7 @@ impl Approver {
                 window,
                 Timestamp::now(),
             ),
+            is_turned_away,
             owner,
             handed_to: mailbox.and_then(|mailbox| super::pins::heir(&mailbox.metadata)),
             is_joined: self.is_joined(cluster),
@@ -229,6 +255,20 @@ impl Approver {
         })
     }
 
+    /// Whether a WEC got so many certificates of late that this request waits; tells of it then.
+    async fn must_wait(&self, object: &SeenRequest, cluster: &str) -> bool {
+        if recent_approvals(&self.hub.observed.requests_of(cluster)) < RENEWALS_MAX {
+            return false;
+        }
+        let note = format!(
+            "More than {RENEWALS_MAX} certificates were asked for within {} s: the request waits \
+             until that time is over.",
+            RENEWAL_WINDOW.as_secs()
+        );
+        self.tell(object, EventType::Warning, TOO_MANY, &note).await;
+        true
+    }
+
     /// Approves a renewal if its agent has the right, unless it renews too often.
     async fn renew(
         &self,
@@ -236,13 +276,7 @@ impl Approver {
         cluster: &str,
     ) -> Result<Option<Duration>, Trouble> {
         let name = object.name_any();
-        if recent_approvals(&self.hub.observed.requests_of(cluster)) >= RENEWALS_MAX {
-            let note = format!(
-                "More than {RENEWALS_MAX} certificates were asked for within {} s: the request \
-                 waits until that time is over.",
-                RENEWAL_WINDOW.as_secs()
-            );
-            self.tell(object, EventType::Warning, TOO_MANY, &note).await;
+        if self.must_wait(object, cluster).await {
             return Ok(Some(RENEWAL_WINDOW));
         }
         let live = self.live(&name).await?;
@@ -250,13 +284,17 @@ impl Approver {
             tracing::info!("request {name}: its user has no right to renew; left pending");
             return Ok(None);
         }
-        if let Ok(request) = &object.reading
-            && self.hub.owner_of(&request.agent.cluster).is_none()
-        {
-            self.approve(live, request, None, APPROVED_MESSAGE).await?;
-        } else {
-            self.conclude(live, "Approved", APPROVED_REASON, APPROVED_MESSAGE)
-                .await?;
+        let Ok(request) = &object.reading else {
+            return Ok(None);
+        };
+        match self.hub.owner_of(&request.agent.cluster) {
+            None => self.approve(live, request, None, APPROVED_MESSAGE).await?,
+            Some(owner) if owner.agent == request.agent => {
+                self.conclude(live, "Approved", APPROVED_REASON, APPROVED_MESSAGE)
+                    .await?;
+            }
+            // The name was given away while the server was asked: decide again.
+            Some(_) => return Ok(Some(TAKEN_PAUSE)),
         }
         let event = "ManagedClusterCSRAutoApproved";
         self.tell_approval(object, event, "").await;
@@ -291,6 +329,9 @@ impl Approver {
             Approval::Rule(rule) => Some(self.hub.invitation_by(rule)),
             _ => None,
         };
+        // Nothing was awaited since the situation was looked at: from here on the name is this
+        // agent's, and a request decided meanwhile finds it taken.
+        self.hub.claim(request, None);
         if let Approval::Rule(rule) = &approval {
             observed.tally.reserve(cluster.as_str(), rule);
         }
@@ -300,7 +341,10 @@ impl Approver {
             Err(trouble) => Err(trouble),
         };
         if approved.is_err() {
+            self.hub.release(cluster);
             observed.tally.release(cluster.as_str());
+            // Its reconciliation waited for this approval.
+            observed.queues.clusters.add(cluster.as_str().to_owned());
         }
         approved?;
         self.tell_approval(object, "ManagedClusterAutoApproved", &by)

@@ -68,7 +68,9 @@ fn request(sent: &Sent) -> CertificateSigningRequest {
 
 fn verdict(sent: &Sent) -> Verdict {
     let request = request(sent);
-    let purpose = purpose(&request).expect("labels");
+    let Some(purpose) = purpose(&request) else {
+        return Verdict::Leave("it is not of its cluster's agent");
+    };
     decide(&request, &purpose, &template())
 }
 

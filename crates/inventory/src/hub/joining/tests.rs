@@ -171,3 +171,19 @@ fn places_are_counted_once_and_come_back() {
     assert_eq!(tally.saw("c1", None), ["other"]);
     assert!(tally.lock().rules.is_empty() && tally.lock().clusters.is_empty());
 }
+
+#[test]
+fn places_are_given_back_and_found_again_after_a_start() {
+    let tally = Tally::default();
+    tally.reserve("c1", "r");
+    assert_eq!(tally.release("c1"), Some("r".to_owned()));
+    assert_eq!((tally.count("r"), tally.release("c1")), (0, None));
+    tally.recover("c2", "r");
+    tally.recover("c2", "r");
+    assert_eq!(tally.count("r"), 1);
+    assert_eq!(tally.saw("c2", Some("r")), ["r"]);
+    // What a mailbox says stands, whatever an older approval says.
+    tally.recover("c2", "other");
+    assert_eq!((tally.count("r"), tally.count("other")), (1, 0));
+    assert_eq!(tally.release("c2"), None);
+}

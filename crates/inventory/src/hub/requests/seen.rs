@@ -74,6 +74,8 @@ impl Request {
 pub(in super::super) enum NotOurs {
     /// It has nothing to do with registration, or is malformed.
     Foreign,
+    /// An agent of another WEC sent it: agents let nobody else in.
+    Intruder,
     /// It is an agent's, for a WEC whose name cannot be had.
     BadName(String),
 }
@@ -115,6 +117,7 @@ impl SeenRequest {
     pub(in super::super) fn stage(&self) -> Stage {
         match &self.reading {
             _ if !self.is_pending() => Stage::Decided,
+            Err(NotOurs::Intruder) => Stage::Intruder,
             Ok(request) if request.is_renewal() => Stage::Renewal,
             _ => Stage::Pending,
         }
@@ -208,6 +211,10 @@ pub(super) fn read(object: &CertificateSigningRequest) -> Result<Request, NotOur
     let spec = &object.spec;
     let label = observed::cluster_of(object).unwrap_or_default();
     let length = spec.request.0.len();
+    let sender = AgentIdentity::from_common_name(spec.username.as_deref().unwrap_or_default());
+    if sender.is_ok_and(|sender| sender.cluster.as_str() != label) {
+        return Err(NotOurs::Intruder);
+    }
     if label.is_empty() || spec.signer_name != names::CLIENT_SIGNER || length > REQUEST_BYTES_MAX {
         return Err(NotOurs::Foreign);
     }
@@ -243,6 +250,8 @@ pub(in super::super) enum Stage {
     Pending,
     /// Nobody has decided; the agent itself sent it.
     Renewal,
+    /// Nobody has decided; the agent of another WEC sent it, and it is not kept.
+    Intruder,
     /// Somebody has decided.
     Decided,
 }
@@ -304,10 +313,10 @@ impl RequestIndex {
             {
                 *total += usize::from(kept.pending.insert(request.to_owned()));
             }
-            Stage::Renewal | Stage::Pending if kept.is_empty() => {
+            Stage::Renewal | Stage::Pending | Stage::Intruder if kept.is_empty() => {
                 clusters.remove(cluster);
             }
-            Stage::Renewal | Stage::Pending => {}
+            Stage::Renewal | Stage::Pending | Stage::Intruder => {}
         }
     }
 
@@ -388,6 +397,14 @@ mod tests {
             index.lock().clusters.len(),
             PENDING_MAX - PENDING_PER_CLUSTER_MAX + 1
         );
+    }
+
+    #[test]
+    fn requests_of_other_agents_take_no_place() {
+        let index = RequestIndex::default();
+        index.saw("c2", "intruder", Stage::Intruder);
+        assert!(!index.keeps("c2", "intruder"));
+        assert!(index.lock().clusters.is_empty());
     }
 
     #[test]

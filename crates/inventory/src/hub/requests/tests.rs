@@ -313,3 +313,34 @@ fn what_is_kept_of_a_request_is_bounded_whatever_is_in_it() {
     let kept = SeenRequest::from(crowded).reading.expect("a request");
     assert_eq!(kept.groups.len(), 16);
 }
+
+#[test]
+fn agents_ask_for_no_other_cluster() {
+    let (a, b) = (agent("c1", "a"), agent("c2", "b"));
+    let request = proper(&b, &a.common_name());
+    assert_eq!(read(&request), Err(NotOurs::Intruder));
+    assert_eq!(
+        SeenRequest::from(request).stage(),
+        super::seen::Stage::Intruder
+    );
+    let own = proper(&a, &a.common_name());
+    assert_eq!(SeenRequest::from(own).stage(), super::seen::Stage::Renewal);
+}
+
+#[test]
+fn the_key_of_a_wec_that_was_turned_away_earns_nothing() {
+    let a = agent("c1", "a");
+    let object = proper(&a, BOOTSTRAP);
+    let key_sha256 = read(&object).expect("a request").key_sha256;
+    let situation = |is_turned_away: bool| Situation {
+        owner: Some(Owner {
+            agent: a.clone(),
+            key_sha256: key_sha256.clone(),
+        }),
+        is_turned_away,
+        ..Situation::default()
+    };
+    let own_key = Verdict::Approve(Approval::OwnKey);
+    assert_eq!(verdict(&object, situation(false)), own_key);
+    assert_eq!(verdict(&object, situation(true)), Verdict::Leave);
+}

@@ -57,6 +57,8 @@ pub(super) struct Situation {
     /// Whether the owner holds a certificate. From then on bootstrap credentials, which many
     /// agents share, get nobody another certificate for the same agent without a person.
     pub(super) is_joined: bool,
+    /// Whether an administrator took the WEC's acceptance back: its key then earns it nothing.
+    pub(super) is_turned_away: bool,
     /// Whether the sender is on the list of users.
     pub(super) user_is_listed: bool,
     /// The rule that lets the sender in.
@@ -69,7 +71,7 @@ pub(super) struct Situation {
 pub(super) fn decide(request: &Result<Request, NotOurs>, situation: Situation) -> Verdict {
     let request = match request {
         Ok(request) => request,
-        Err(NotOurs::Foreign) => return Verdict::Leave,
+        Err(NotOurs::Foreign | NotOurs::Intruder) => return Verdict::Leave,
         Err(NotOurs::BadName(message)) => return Verdict::Deny(NAME_REFUSED, message.clone()),
     };
     if let Some(owner) = &situation.owner
@@ -97,7 +99,7 @@ pub(super) fn decide(request: &Result<Request, NotOurs>, situation: Situation) -
             return Verdict::Warn(other_key(&request.agent));
         }
         // The agent was restarted before it had its certificate, or has lost it.
-        Some(owner) if owner.key_sha256 == request.key_sha256 => {
+        Some(owner) if owner.key_sha256 == request.key_sha256 && !situation.is_turned_away => {
             return Verdict::Approve(Approval::OwnKey);
         }
         _ => {}
