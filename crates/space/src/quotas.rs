@@ -21,16 +21,17 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use hyades_api::identity::ALL_AGENTS_GROUP;
-use hyades_api::identity::AgentIdentity;
 use hyades_store::Event;
 use hyades_store::Store;
 use serde::Deserialize;
 
+use crate::access::authn;
+use crate::access::rbac::PRIVILEGED_GROUP;
 use crate::core::Actor;
 use crate::core::Core;
 use crate::core::Place;
 use crate::identity::Attributes;
+use crate::identity::UserInfo;
 use crate::names;
 use crate::names::Gvr;
 use crate::status::Status;
@@ -58,10 +59,11 @@ const UNDECIDED_REQUESTS: Amount = Amount {
     bytes: 128 * 1024 * 1024,
 };
 
-/// The same of a registered agent, which asks for its own cluster and its add-ons alone: five times
-/// the requests that a hub keeps for one name. Whoever holds one agent's credentials must not fill
-/// the places of those that want to join.
-const UNDECIDED_REQUESTS_OF_AGENT: Amount = Amount {
+/// The same of a user who proved himself by a certificate: he is one, such as a registered agent
+/// that asks for its own cluster and its add-ons, where bootstrap tokens and service accounts are
+/// shared by a fleet. Whoever holds one agent's key must not fill the places of those that want to
+/// join; five times the requests that a hub keeps for one name are plenty.
+const UNDECIDED_REQUESTS_OF_ONE: Amount = Amount {
     objects: 100,
     bytes: 1024 * 1024,
 };
@@ -227,7 +229,7 @@ impl Quotas {
         if is_of(place, &Gvr::CERTIFICATE_SIGNING_REQUESTS) && growth.0.objects > 0 {
             let user = &actor.user.name;
             let wanted = self.requests.of(user).plus(growth.0);
-            let limit = undecided_requests_of(user, &actor.user.groups);
+            let limit = undecided_requests_of(&actor.user);
             return within(wanted, limit).map_err(|limit| {
                 let why = format!(
                     "{limit}, is the limit of undecided certificate signing requests of one user, \
@@ -240,11 +242,12 @@ impl Quotas {
     }
 }
 
-/// How many undecided requests a user may have.
-fn undecided_requests_of(user: &str, groups: &[String]) -> Amount {
-    let in_group = groups.iter().any(|group| group == ALL_AGENTS_GROUP);
-    match in_group || AgentIdentity::from_common_name(user).is_ok() {
-        true => UNDECIDED_REQUESTS_OF_AGENT,
+/// How many undecided requests a user may have. An administrator may ask for a fleet.
+fn undecided_requests_of(user: &UserInfo) -> Amount {
+    match authn::showed_certificate(user)
+        && !user.groups.iter().any(|group| group == PRIVILEGED_GROUP)
+    {
+        true => UNDECIDED_REQUESTS_OF_ONE,
         false => UNDECIDED_REQUESTS,
     }
 }
@@ -355,12 +358,17 @@ mod tests {
     }
 
     #[test]
-    fn a_registered_agent_has_a_hundred_undecided_requests_and_no_fleets_worth() {
-        let group = [ALL_AGENTS_GROUP.to_owned()];
-        let agent = "system:open-cluster-management:c1:a";
-        assert_eq!(undecided_requests_of(agent, &[]).objects, 100);
-        assert_eq!(undecided_requests_of("whoever", &group).objects, 100);
-        assert_eq!(undecided_requests_of("bootstrap", &[]), UNDECIDED_REQUESTS);
+    fn whoever_showed_a_certificate_has_a_hundred_undecided_requests_and_no_fleets_worth() {
+        let showing = |id: &str, groups: &[&str]| UserInfo {
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            extra: [(authn::CREDENTIAL_ID.to_owned(), vec![id.to_owned()])].into(),
+            ..UserInfo::default()
+        };
+        let limit = |user: UserInfo| undecided_requests_of(&user).objects;
+        assert_eq!(limit(showing("X509SHA256=ab", &["agents"])), 100);
+        assert_eq!(limit(showing("X509SHA256=ab", &[PRIVILEGED_GROUP])), 50_000);
+        assert_eq!(limit(showing("JTI=ab", &[])), 50_000);
+        assert_eq!(limit(UserInfo::default()), 50_000);
     }
 
     #[test]

@@ -360,7 +360,12 @@ async fn follow(shared: &Shared<'_>, plan: Plan, several: bool) -> Outcome {
                 server.unwrap_or("the former hub")
             );
             // On the heap: what is needed once in a life shall not be kept for all of it.
-            let obtained = Box::pin(bootstrap::run(shared, candidate, former, &why));
+            let obtained = Box::pin(bootstrap::run(
+                shared,
+                candidate.map(|one| *one),
+                former,
+                &why,
+            ));
             tokio::select! {
                 credentials = obtained => Outcome::Obtained(credentials),
                 why = choice::another(shared, &others) => {

@@ -46,7 +46,7 @@ pub(super) enum Plan {
     /// Obtain credentials.
     Obtain {
         /// The hub to present the first credentials to.
-        candidate: Option<Candidate>,
+        candidate: Option<Box<Candidate>>,
         /// Credentials that no longer serve, whose key still proves who the agent is.
         former: Option<Credentials>,
         /// Why there are no others.
@@ -187,7 +187,7 @@ pub(super) fn decide(
         .filter(|one| held.several && candidate.is_some_and(|chosen| chosen.secret != one.secret))
         .cloned();
     Plan::Obtain {
-        candidate: candidate.cloned(),
+        candidate: candidate.cloned().map(Box::new),
         former,
         why,
         others: others.collect(),

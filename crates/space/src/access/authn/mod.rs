@@ -43,7 +43,7 @@ pub const AUTHENTICATED_GROUP: &str = "system:authenticated";
 pub const UNAUTHENTICATED_GROUP: &str = "system:unauthenticated";
 
 /// The extra key that tells which credential was used.
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+pub(crate) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// The start of a service account's user name.
 const SERVICE_ACCOUNT_START: &str = "system:serviceaccount:";
@@ -288,9 +288,19 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     }
 }
 
+/// How the id of a certificate begins, which is the SHA-256 of it.
+const CERTIFICATE_ID_START: &str = "X509SHA256=";
+
 fn certificate_id(digest: &Fingerprint) -> String {
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("X509SHA256={hex}")
+    format!("{CERTIFICATE_ID_START}{hex}")
+}
+
+/// Whether it was a certificate that proved who a user is.
+pub(crate) fn showed_certificate(user: &UserInfo) -> bool {
+    let ids = user.extra.get(CREDENTIAL_ID).into_iter().flatten();
+    ids.into_iter()
+        .any(|id| id.starts_with(CERTIFICATE_ID_START))
 }
 
 #[cfg(test)]
