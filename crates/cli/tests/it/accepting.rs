@@ -92,6 +92,14 @@ fn a_name_is_handed_over_by_command_and_the_old_key_is_refused_from_then_on() {
     );
     // Its denied request is taken away, so that it asks again.
     its.admin.until(&path, |answer| answer.code == 404);
+    // It has another key by now, as OCM's agents have for each request; so would an impostor.
+    let another = its.ask(&identity("c1", "new"));
+    let path = format!("{}/{}", agent::REQUESTS, another.name);
+    its.admin.until(&path, |answer| {
+        condition_of(&answer.body, "Denied")["reason"] == "ClusterNameTaken"
+    });
+    on_hub("accept --clusters c1 --replace --skip-approve-check").ok();
+    its.admin.until(&path, |answer| answer.code == 404);
     let asked = its.ask(&identity("c1", "new"));
     let new = certificate(&its, "c1", "new", asked);
     until_may_work(&its, &new);

@@ -1,6 +1,6 @@
 //! `accept --replace`: hands a cluster's name over from the agent that owns it to another one.
 //!
-//! The command names the new agent on the mailbox. The hub approves that agent's next request, moves
+//! The command names the new agent on the mailbox. The hub approves that agent's next request with the key it showed, moves
 //! all rights to it in the same moment, and refuses the old agent from then on.
 
 use super::AcceptArgs;
@@ -61,8 +61,14 @@ pub(super) async fn hand_over(
                 words(session, &tried, &error)
             })?;
     }
+    let request = match key {
+        Some(_) => {
+            "its next request with the same key (an agent of OCM's makes a key for each request: run this with --skip-approve-check for one)"
+        }
+        None => "its next request, whatever the key",
+    };
     session.console.line(format!(
-        "the name {cluster} is handed over from {} to {heir}, which gets it with its next request; the former is refused from then on",
+        "the name {cluster} is handed over from {} to {heir}, which gets it with {request}; the former is refused from then on",
         pinned.agent
     ));
     if args.wait && !session.dry_run {

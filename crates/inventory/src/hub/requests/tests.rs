@@ -5,6 +5,7 @@ use super::verdict::Verdict;
 use super::verdict::decide;
 use super::*;
 use hyades_api::identity::AgentIdentity;
+use hyades_api::names;
 use hyades_api::names::labels;
 use hyades_pki::CertificateRequest;
 use hyades_pki::Key;
