@@ -272,6 +272,10 @@ impl Programs<'_> {
             let facts = format!("{} ready{}", names.join(", "), last_error(&ready));
             return Line::passed(self.check, self.context, facts);
         }
+        if let Some(pod) = waiting.iter().find(|pod| pod.is_starting) {
+            let facts = format!("{} has just started", pod.name);
+            return Line::passed(self.check, self.context, facts);
+        }
         let states: Vec<String> = waiting
             .iter()
             .map(|pod| format!("{} is {}", pod.name, pod.state))

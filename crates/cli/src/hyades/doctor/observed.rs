@@ -115,6 +115,8 @@ pub struct PodFacts {
     pub name: String,
     /// Whether it is ready.
     pub is_ready: bool,
+    /// Whether it runs for the first time, and so shortly that its first probe may be due.
+    pub is_starting: bool,
     /// Its phase, and why it is not running.
     pub state: String,
     /// The last line of its log that tells of trouble.

@@ -47,7 +47,7 @@ pub(super) fn pods(namespace: &'static str, name: &str) -> Pods {
             name: format!("{name}-1"),
             is_ready: true,
             state: "Running".to_owned(),
-            last_error: None,
+            ..PodFacts::default()
         }]),
     }
 }
