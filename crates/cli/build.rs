@@ -23,26 +23,28 @@ fn main() {
     }
     let folder = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
     let layout = Path::new(&folder).join(LAYOUT);
-    // 2 MB of relocations, which every process reads at its start, become 20 KB.
-    let relocations = ["-z", "pack-relative-relocs"].map(str::to_owned);
+    // Where the binary may lie anywhere, every process writes 1.5 MB of addresses at its start and
+    // keeps them for itself. Libraries, heap and stack still lie where nobody can foresee, as with
+    // the binaries of Go that Kubernetes is made of.
+    let fixed = ["-no-pie".to_owned()];
     // What components run lies together, so that they have a quarter of the binary resident. Other
     // versions of the compiler or of a dependency name functions differently; that is no mistake.
     let order = [
+        "-Xlinker".to_owned(),
         format!("--symbol-ordering-file={}", layout.display()),
+        "-Xlinker".to_owned(),
         "--no-warn-symbol-ordering".to_owned(),
     ];
-    for options in [relocations, order] {
-        if serves(&options) {
+    for options in [&fixed[..], &order[..]] {
+        if serves(options) {
             for option in options {
-                println!("cargo::rustc-link-arg-bins=-Xlinker");
                 println!("cargo::rustc-link-arg-bins={option}");
             }
         }
     }
 }
 
-/// Whether a program linked with these options links and starts: not every linker knows them, and
-/// packed relocations need glibc 2.36.
+/// Whether a program linked with these options links and starts: not every linker knows them.
 fn serves(options: &[String]) -> bool {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let (source, program) = (out.join("probe.rs"), out.join("probe"));
@@ -58,8 +60,7 @@ fn serves(options: &[String]) -> bool {
         rustc.arg("-C").arg(setting);
     }
     for option in options {
-        rustc.args(["-C", "link-arg=-Xlinker", "-C"]);
-        rustc.arg(format!("link-arg={option}"));
+        rustc.arg("-C").arg(format!("link-arg={option}"));
     }
     let linked = rustc.arg("-o").arg(&program).arg(&source).output();
     let links = linked.is_ok_and(|linked| linked.status.success());
