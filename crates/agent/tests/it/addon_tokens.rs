@@ -6,6 +6,7 @@ use crate::addons::until_said;
 use crate::hub::Hub;
 use crate::pass;
 use crate::until;
+use crate::wec;
 use crate::wec::Wec;
 use hyades_agent::credentials::keys;
 use hyades_agent::install::Mode;
@@ -111,15 +112,21 @@ async fn join(hub: &Hub, wec: &Wec) {
     enable(hub, "cluster1").await;
 }
 
+/// A WEC whose add-on has a token: with the hub, the uid of the token's account, and the token.
+async fn with_token() -> (Hub, Wec, String, String) {
+    let hub = Hub::start(true).await;
+    let wec = Wec::start("cluster1").await;
+    join(&hub, &wec).await;
+    let uid = until_account(&hub, None).await;
+    let token = until_token(&wec, &hub, &uid, None).await;
+    (hub, wec, uid, token)
+}
+
 #[tokio::test]
 async fn an_add_on_gets_a_token_that_opens_its_mailbox_and_nothing_else() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let wec = Wec::start("cluster1").await;
-            join(&hub, &wec).await;
-            let uid = until_account(&hub, None).await;
-            let token = until_token(&wec, &hub, &uid, None).await;
+            let (hub, wec, _, token) = with_token().await;
             let claims = hub.claims(&token);
             assert_eq!(claims.exp - claims.iat, LIFE_SECONDS);
             let secret = secrets(&wec).get(SECRET).await.expect("the Secret");
@@ -166,11 +173,7 @@ async fn an_add_on_gets_a_token_that_opens_its_mailbox_and_nothing_else() {
 async fn an_add_on_gets_another_token_before_its_own_ends() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let wec = Wec::start("cluster1").await;
-            join(&hub, &wec).await;
-            let uid = until_account(&hub, None).await;
-            let first = until_token(&wec, &hub, &uid, None).await;
+            let (hub, wec, uid, first) = with_token().await;
             until_said(&hub, known::TOKEN_REFRESHED, "True").await;
 
             // A fifth of its life is more than two months, and an hour is left.
@@ -200,11 +203,7 @@ async fn an_add_on_gets_another_token_before_its_own_ends() {
 async fn an_account_that_somebody_deletes_is_made_again_and_its_token_replaced() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let wec = Wec::start("cluster1").await;
-            join(&hub, &wec).await;
-            let former = until_account(&hub, None).await;
-            let first = until_token(&wec, &hub, &former, None).await;
+            let (hub, wec, former, first) = with_token().await;
             accounts(&hub)
                 .delete(ACCOUNT, &Default::default())
                 .await
@@ -220,10 +219,7 @@ async fn an_account_that_somebody_deletes_is_made_again_and_its_token_replaced()
 async fn a_cluster_that_changes_to_tokens_keeps_no_certificate_of_its_add_ons() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let wec = Wec::start("cluster1").await;
-            let agent = wec.run(&hub, "cluster1").await;
-            hub.until_available("cluster1").await;
+            let (hub, wec, agent) = wec::registered().await;
             enable(&hub, "cluster1").await;
             let present = async || -> Option<Vec<String>> {
                 let secret = secrets(&wec).get_opt(SECRET).await.expect("an answer")?;

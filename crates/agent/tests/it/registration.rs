@@ -3,6 +3,7 @@
 use crate::hub::Hub;
 use crate::registered;
 use crate::until;
+use crate::wec;
 use crate::wec::Wec;
 use hyades_agent::credentials::keys;
 use hyades_agent::install::Mode;
@@ -131,10 +132,7 @@ async fn a_denial_is_told_where_people_look_for_it() {
 async fn a_restarted_agent_goes_on_with_the_credentials_it_has() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let wec = Wec::start("cluster1").await;
-            let agent = wec.run(&hub, "cluster1").await;
-            hub.until_available("cluster1").await;
+            let (hub, wec, agent) = wec::registered().await;
             agent.cancel();
             let before = hub.renewed_on().await;
             wec.start_agent().await;

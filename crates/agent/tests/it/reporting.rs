@@ -6,6 +6,7 @@ use crate::recovery::age;
 use crate::registered;
 use crate::until;
 use crate::until_gone;
+use crate::wec;
 use crate::wec::Wec;
 use hyades_agent::credentials::Credentials;
 use hyades_agent::credentials::keys;
@@ -312,10 +313,7 @@ async fn an_agent_that_is_turned_away_stops_its_lease_until_it_is_accepted_again
 async fn a_cluster_that_gets_another_name_registers_under_it_and_leaves_the_former_behind() {
     LocalSet::new()
         .run_until(async {
-            let hub = Hub::start(true).await;
-            let wec = Wec::start("cluster1").await;
-            let agent = wec.run(&hub, "cluster1").await;
-            hub.until_available("cluster1").await;
+            let (hub, wec, agent) = wec::registered().await;
             wec.patch_klusterlet(json!({"spec": {"clusterName": "cluster2"}}))
                 .await;
             until("the Deployment has the new name", async || {

@@ -263,3 +263,12 @@ impl Wec {
         self.start_agent().await
     }
 }
+
+/// A WEC `cluster1` that is Available on a hub of its own; the token stops its agent.
+pub async fn registered() -> (Hub, Wec, CancellationToken) {
+    let hub = Hub::start(true).await;
+    let wec = Wec::start("cluster1").await;
+    let agent = wec.run(&hub, "cluster1").await;
+    hub.until_available("cluster1").await;
+    (hub, wec, agent)
+}

@@ -68,8 +68,9 @@ const TOO_MANY: &str = "TooManyRequests";
 /// Reason of the Event about requests of agents under another cluster's name.
 const INTRUDER: &str = "RequestOfAnotherCluster";
 
-/// Certificates for the same name approved for one WEC within [`RENEWAL_WINDOW`]; others wait. An agent renews some
-/// times in a year, one under test some times in a minute, and a storm costs a signature each.
+/// Certificates for the same name approved for one WEC within [`RENEWAL_WINDOW`]; others wait. An
+/// agent renews some times in a year, one under test some times in a minute, and a storm costs a
+/// signature each.
 const RENEWALS_MAX: usize = 20;
 
 /// See [`RENEWALS_MAX`].
