@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent", &["api", "jsonpath", "pki", "runtime"]),
     ("api", &[]),
     ("cli", &["*"]),
+    ("distribution", &["api", "gotmpl", "jsonpath", "runtime"]),
     ("fleet", &["*"]),
     ("host", &["api", "node", "pki", "runtime", "space", "store"]),
     ("inventory", &["api", "pki", "runtime"]),

@@ -1,4 +1,4 @@
-//! The custom resource definitions that an ITS and a WEC serve, as complete JSON objects.
+//! The custom resource definitions that an ITS, a WDS and a WEC serve, as complete JSON objects.
 //!
 //! Each definition is kept as data in `crds/*.schema`, in the small notation that [`notation`]
 //! describes, and turned into a `CustomResourceDefinition` when asked for. So the facts stay
@@ -19,6 +19,10 @@ enum Home {
     Hub,
     /// A WEC, before its agents start.
     Managed,
+    /// An ITS that a WDS sends its works to.
+    Transport,
+    /// A WDS, before its controllers start.
+    Description,
     /// The operator on an ITS; applied by `clusteradm init`.
     HubOperator,
     /// The operator on a WEC; applied by `clusteradm join`.
@@ -42,7 +46,7 @@ macro_rules! source {
 }
 
 /// Every definition, in the order in which they are applied.
-static SOURCES: [Source; 19] = [
+static SOURCES: [Source; 25] = [
     source!(Hub, "managedclusters"),
     source!(Hub, "managedclustersets"),
     source!(Hub, "managedclustersetbindings"),
@@ -60,6 +64,12 @@ static SOURCES: [Source; 19] = [
     source!(Managed, "appliedmanifestworks"),
     source!(Managed, "clusterclaims"),
     source!(Managed, "clusterproperties"),
+    source!(Description, "bindingpolicies"),
+    source!(Description, "bindings"),
+    source!(Description, "customtransforms"),
+    source!(Description, "statuscollectors"),
+    source!(Description, "combinedstatuses"),
+    source!(Transport, "workstatuses"),
     source!(HubOperator, "clustermanagers"),
     source!(ManagedOperator, "klusterlets"),
 ];
@@ -79,6 +89,16 @@ pub fn hub() -> Vec<Value> {
 /// `clusteradm join` applies first.
 pub fn managed() -> Vec<Value> {
     of(Home::Managed)
+}
+
+/// The definitions that a WDS needs before its controllers can work.
+pub fn description() -> Vec<Value> {
+    of(Home::Description)
+}
+
+/// The definitions that an ITS needs beside those of [`hub`] before a WDS can use it.
+pub fn transport() -> Vec<Value> {
+    of(Home::Transport)
 }
 
 /// The definition of `ClusterManager`, the settings of an ITS's hub.
@@ -143,7 +163,8 @@ mod tests {
 
     #[test]
     fn homes_share_out_all_definitions() {
-        assert_eq!(hub().len() + managed().len() + 2, all().len());
+        let shares = [hub(), managed(), description(), transport()];
+        assert_eq!(shares.iter().map(Vec::len).sum::<usize>() + 2, all().len());
         assert_eq!(cluster_manager()["spec"]["names"]["kind"], "ClusterManager");
         assert_eq!(klusterlet()["spec"]["names"]["kind"], "Klusterlet");
         assert!(by_plural("pods").is_none());
@@ -212,6 +233,47 @@ mod tests {
                 "x-kubernetes-embedded-resource": true,
             })
         );
+    }
+
+    #[test]
+    fn a_policy_has_upstreams_columns_and_checks_its_selectors() {
+        let crd = by_plural("bindingpolicies").unwrap();
+        assert_eq!(crd["spec"]["names"]["shortNames"], json!(["bp"]));
+        let version = &crd["spec"]["versions"][0];
+        let columns = version["additionalPrinterColumns"].as_array().unwrap();
+        let headings: Vec<_> = columns.iter().map(|column| &column["name"]).collect();
+        assert_eq!(headings, ["SYNCED", "READY", "TYPE", "AGE"]);
+        let schema = &version["schema"]["openAPIV3Schema"]["properties"];
+        assert_eq!(schema["status"]["required"], json!(["observedGeneration"]));
+        let clause = &schema["spec"]["properties"]["downsync"]["items"];
+        assert_eq!(clause["anyOf"].as_array().unwrap().len(), 6);
+        for selector in [
+            &schema["spec"]["properties"]["clusterSelectors"]["items"],
+            &clause["properties"]["objectSelectors"]["items"],
+            &clause["properties"]["namespaceSelectors"]["items"],
+        ] {
+            let operator = "/properties/matchExpressions/items/properties/operator/pattern";
+            assert_eq!(
+                selector.pointer(operator).unwrap(),
+                "^(In|NotIn|Exists|DoesNotExist)$"
+            );
+        }
+    }
+
+    #[test]
+    fn an_object_of_a_binding_is_known_without_its_version() {
+        let crd = by_plural("bindings").unwrap();
+        let workload = crd
+            .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/workload/properties")
+            .unwrap();
+        let keys = |scope: &str| workload[scope]["x-kubernetes-list-map-keys"].clone();
+        assert_eq!(keys("clusterScope"), json!(["group", "resource", "name"]));
+        assert_eq!(
+            keys("namespaceScope"),
+            json!(["group", "resource", "namespace", "name"])
+        );
+        let transform = by_plural("customtransforms").unwrap();
+        assert_eq!(transform["spec"]["names"]["categories"], json!(["all"]));
     }
 
     #[test]

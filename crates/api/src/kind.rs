@@ -105,6 +105,51 @@ macro_rules! kind {
     };
 }
 
+/// Declares a kind whose fields beside the metadata are not only a spec and a status. Absent fields
+/// are left out, and `null` is read as absent.
+macro_rules! object {
+    (
+        $(#[$doc:meta])*
+        $kind:ident, $group:expr, $version:literal, $plural:literal, $scope:ident,
+        fields { $( $(#[$field_doc:meta])* $field:ident as $name:literal: $type:ty, )* }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+        pub struct $kind {
+            /// Name, labels, annotations and the rest of the common metadata.
+            #[serde(default)]
+            pub metadata: kube::core::ObjectMeta,
+            $(
+                $(#[$field_doc])*
+                #[serde(
+                    default,
+                    rename = $name,
+                    deserialize_with = "crate::kind::null_as_default"
+                )]
+                pub $field: $type,
+            )*
+        }
+
+        impl serde::Serialize for $kind {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap;
+                let mut map = serializer.serialize_map(None)?;
+                map.serialize_entry("apiVersion", &<Self as kube::Resource>::api_version(&()))?;
+                map.serialize_entry("kind", stringify!($kind))?;
+                map.serialize_entry("metadata", &self.metadata)?;
+                $(
+                    if !crate::kind::is_default(&self.$field) {
+                        map.serialize_entry($name, &self.$field)?;
+                    }
+                )*
+                map.end()
+            }
+        }
+
+        crate::kind::resource!($kind, $group, $version, $plural, $scope);
+    };
+}
+
 /// Gives a kind its place in the API.
 macro_rules! resource {
     ($kind:ident, $group:expr, $version:literal, $plural:literal, $scope:ident) => {
@@ -158,6 +203,7 @@ macro_rules! part {
 }
 
 pub(crate) use kind;
+pub(crate) use object;
 pub(crate) use part;
 pub(crate) use resource;
 

@@ -5,6 +5,7 @@
 //! crds/*.schema ──notation──▶ crds    complete CustomResourceDefinition objects
 //! cluster, placement, work, operator, addon,
 //! join, profile, capi                     typed views of the kinds, for kube's `Api`
+//! control                             the kinds shared with KubeStellar
 //! names, conditions, features         the vocabulary shared with Open Cluster Management
 //! labelling                           the labels of what operators make
 //! identity, image                     strings from outside, parsed once into types
@@ -16,6 +17,7 @@ pub mod addon;
 pub mod capi;
 pub mod cluster;
 pub mod conditions;
+pub mod control;
 pub mod crds;
 pub mod features;
 pub mod identity;

@@ -6,6 +6,7 @@
 //! kind     KIND
 //! scope    Cluster | Namespaced
 //! short    NAME …                          (optional)
+//! category NAME …                          (optional)
 //! annotation KEY VALUE                     (any number)
 //! version  NAME [storage] [status]         (starts a version; the lines below belong to it)
 //! column   "HEADING" TYPE JSONPATH         (any number)
@@ -14,9 +15,9 @@
 //! ```
 //!
 //! A field named `[]` describes the items of the array above it, `{}` the values of the map above
-//! it. Besides the JSON types, TYPE may be `int-or-string`, `quantity`, `label-selector`,
-//! `conditions` (a list keyed by type), `plain-conditions` (a list without keys) and
-//! `same-as PLURAL.spec`. Attributes are named as in OpenAPI; `list`, `keys` and `rules` stand for
+//! it. Besides the JSON types, TYPE may be `any` (whatever JSON there is), `int-or-string`,
+//! `quantity`, `label-selector`, `strict-label-selector` (one that is checked), `conditions` (a list
+//! keyed by type), `plain-conditions` (a list without keys) and `same-as PLURAL.spec`. Attributes are named as in OpenAPI; `list`, `keys` and `rules` stand for
 //! the `x-kubernetes-` extensions on list types, list keys and CEL rules.
 
 use serde_json::Map;
@@ -35,6 +36,9 @@ const CONDITIONS_MAX: u32 = 64;
 const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 const CONDITION_REASON: &str = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$";
 const CONDITION_TYPE: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$";
+
+const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$";
+const LABEL_VALUE: &str = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
 
 /// Why a text is not in the notation.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -69,6 +73,7 @@ pub(super) fn parse(text: &str, lookup: Lookup<'_>) -> Result<Value, Error> {
     let mut lines = lines(text).peekable();
     let (mut name, mut kind, mut scope) = ("", "", "");
     let mut short_names = Vec::new();
+    let mut categories = Vec::new();
     let mut versions = Vec::new();
     let mut metadata = json!({});
     while let Some(line) = lines.next() {
@@ -82,6 +87,7 @@ pub(super) fn parse(text: &str, lookup: Lookup<'_>) -> Result<Value, Error> {
                 metadata["annotations"][key] = json!(value);
             }
             "short" => short_names = rest.split(' ').collect(),
+            "category" => categories = rest.split(' ').collect(),
             "version" => versions.push(version(line, rest, &mut lines, lookup)?),
             _ => return Err(line.error(format!("unknown word {word:?}"))),
         }
@@ -98,6 +104,9 @@ pub(super) fn parse(text: &str, lookup: Lookup<'_>) -> Result<Value, Error> {
     });
     if !short_names.is_empty() {
         names["shortNames"] = json!(short_names);
+    }
+    if !categories.is_empty() {
+        names["categories"] = json!(categories);
     }
     metadata["name"] = json!(name);
     Ok(json!({
@@ -225,7 +234,9 @@ fn field<'a>(
         }
         "conditions" => conditions(true),
         "plain-conditions" => conditions(false),
+        "any" => object(json!({"x-kubernetes-preserve-unknown-fields": true})),
         "label-selector" => label_selector(),
+        "strict-label-selector" => strict_label_selector(),
         "same-as" => {
             let (target, after) = split_word(rest);
             rest = after;
@@ -349,6 +360,35 @@ fn conditions(keyed: bool) -> Map<String, Value> {
         list.insert("x-kubernetes-list-map-keys".to_owned(), json!(["type"]));
     }
     list
+}
+
+/// A label selector whose parts the API server checks, so that no controller meets a wrong one. The
+/// two branches tie an expression's values to its operator without a CEL rule, whose estimated cost
+/// would want limits on every list around it.
+fn strict_label_selector() -> Map<String, Value> {
+    let mut selector = Value::Object(label_selector());
+    selector["properties"]["matchLabels"]["additionalProperties"]["pattern"] = json!(LABEL_VALUE);
+    let expression = &mut selector["properties"]["matchExpressions"]["items"];
+    expression["oneOf"] = json!([
+        {
+            "required": ["values"],
+            "properties": {
+                "operator": {"pattern": "^(In|NotIn)$"},
+                "values": {"minItems": 1},
+            },
+        },
+        {
+            "properties": {
+                "operator": {"pattern": "^(Exists|DoesNotExist)$"},
+                "values": {"maxItems": 0},
+            },
+        },
+    ]);
+    let parts = &mut expression["properties"];
+    parts["key"]["pattern"] = json!(LABEL_KEY);
+    parts["operator"]["pattern"] = json!("^(In|NotIn|Exists|DoesNotExist)$");
+    parts["values"]["items"]["pattern"] = json!(LABEL_VALUE);
+    object(selector)
 }
 
 fn label_selector() -> Map<String, Value> {

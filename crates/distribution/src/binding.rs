@@ -1,0 +1,1 @@
+//! What goes where: from BindingPolicies to Bindings.

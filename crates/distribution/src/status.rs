@@ -1,0 +1,1 @@
+//! What comes back: from WorkStatuses to the objects' own status and to CombinedStatuses.

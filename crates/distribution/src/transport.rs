@@ -1,0 +1,1 @@
+//! How it travels: from Bindings to works in the mailboxes of an ITS.
