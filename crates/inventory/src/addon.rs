@@ -18,12 +18,14 @@
 //! and install strategies are looked after here, as upstream's central manager does.
 
 mod certificates;
+mod chosen;
 mod configs;
 mod enabled;
 mod health;
 mod install;
 mod observed;
 mod offered;
+mod permissions;
 mod plan;
 mod registration;
 mod requests;

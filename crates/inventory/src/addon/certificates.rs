@@ -1,7 +1,7 @@
 //! Writes what [`requests`](super::requests) decides.
 
 use super::Manager;
-use super::configs;
+use super::chosen;
 use super::requests;
 use super::requests::Purpose;
 use super::requests::Verdict;
@@ -108,7 +108,8 @@ impl Reconciler {
         }
         let offered = observed.offered.get(addon);
         let find = |name: &str| observed.templates.get(name);
-        configs::template(offered.as_deref(), &object, find)
+        chosen::template(offered.as_deref(), &object, find)
+            .found()
             .map(Some)
             .ok_or(pause)
     }

@@ -4,13 +4,10 @@
 //! each level replaces the whole of a kind of configuration and leaves other kinds alone.
 
 use hyades_api::addon::AddOnConfig;
-use hyades_api::addon::AddOnTemplate;
-use hyades_api::addon::AddOnTemplateSpec;
 use hyades_api::addon::ClusterManagementAddOn;
 use hyades_api::addon::ConfigGroupResource;
 use hyades_api::addon::ConfigReference;
 use hyades_api::addon::ConfigSpecHash;
-use hyades_api::addon::ManagedClusterAddOn;
 use hyades_api::addon::names;
 use hyades_api::names::ADDON_GROUP;
 use serde_json::Value;
@@ -18,7 +15,6 @@ use sha2::Digest;
 use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 
 /// The configurations wanted, by kind and in the author's order.
 pub(super) type Desired = BTreeMap<ConfigGroupResource, Vec<ConfigSpecHash>>;
@@ -221,67 +217,6 @@ pub(super) fn of_kind<'a>(
     (!desired.spec_hash.is_empty()).then_some(desired)
 }
 
-/// The template that a WEC's add-on is to be made of now: the one its references ask for, as long as
-/// the add-on, or somebody who set up this WEC, offers it, and nobody changed it since.
-///
-/// References are in the status, which the WEC's own agent may write. What they ask for is therefore
-/// held against what only administrators and this hub write.
-pub(super) fn template(
-    offered: Option<&ClusterManagementAddOn>,
-    addon: &ManagedClusterAddOn,
-    find: impl FnOnce(&str) -> Option<Arc<AddOnTemplate>>,
-) -> Option<AddOnTemplateSpec> {
-    let wanted = of_kind(&addon.status.config_references, &templates())?;
-    if !is_offered(offered, addon, &wanted.name) {
-        return None;
-    }
-    let found = find(&wanted.name)?;
-    if fingerprint(&found.spec) != wanted.spec_hash {
-        return None;
-    }
-    let template = found.content().ok()?;
-    (Some(&template.addon_name) == addon.metadata.name.as_ref()).then_some(template)
-}
-
-/// Whether an add-on may be made of a template in a WEC: by default, by one of its placements, by
-/// the WEC's own configuration, or because it was wanted before and the rollout has not come here.
-fn is_offered(
-    offered: Option<&ClusterManagementAddOn>,
-    addon: &ManagedClusterAddOn,
-    template: &str,
-) -> bool {
-    let kind = templates();
-    let configured = |configs: &[AddOnConfig]| {
-        let mut configs = configs.iter();
-        configs.any(|config| config.group_resource() == kind && config.name == template)
-    };
-    if configured(&addon.spec.configs) {
-        return true;
-    }
-    let Some(offered) = offered else {
-        return false;
-    };
-    let mut supported = offered.spec.supported_configs.iter();
-    let by_default = supported.any(|config| {
-        let default = config.default_config.as_ref();
-        config.group == kind.group
-            && config.resource == kind.resource
-            && default.is_some_and(|default| default.name == template)
-    });
-    let mut placements = offered.spec.install_strategy.placements.iter();
-    let mut known = offered
-        .status
-        .install_progressions
-        .iter()
-        .flat_map(|progression| &progression.config_references)
-        .filter(|known| known.group == kind.group && known.resource == kind.resource)
-        .flat_map(|known| [&known.last_applied_config, &known.last_known_good_config])
-        .flatten();
-    by_default
-        || placements.any(|placement| configured(&placement.configs))
-        || known.any(|known| known.name == template)
-}
-
 /// The fingerprints a work was made from, as its annotation carries them.
 pub(super) fn annotation(references: &[ConfigReference]) -> String {
     let entries = references.iter().filter_map(|reference| {
@@ -426,40 +361,5 @@ mod tests {
             annotation(&super::references(&[], &desired)),
             "{\"addontemplates.addon.open-cluster-management.io/ns/t\":\"hash of ns/t\"}"
         );
-    }
-
-    #[test]
-    fn an_agent_does_not_choose_its_template() {
-        let template = |name: &str, addon: &str| -> AddOnTemplate {
-            serde_json::from_value(json!({
-                "metadata": {"name": name},
-                "spec": {"addonName": addon, "agentSpec": {"workload": {"manifests": []}}},
-            }))
-            .expect("a template")
-        };
-        let asked = |own: Value, name: &str, addon: &str, stale: bool| {
-            let template = template(name, addon);
-            let hash = match stale {
-                true => "another".to_owned(),
-                false => fingerprint(&template.spec),
-            };
-            let enabled: ManagedClusterAddOn = serde_json::from_value(json!({
-                "metadata": {"name": "hello", "namespace": "c1"},
-                "spec": {"configs": own},
-                "status": {"configReferences": [{
-                    "group": ADDON_GROUP, "resource": "addontemplates", "name": name,
-                    "desiredConfig": {"name": name, "specHash": hash},
-                }]},
-            }))
-            .expect("an add-on");
-            let found = Some(Arc::new(template));
-            super::template(Some(&offered()), &enabled, |_| found).is_some()
-        };
-        let own = json!([{"group": ADDON_GROUP, "resource": "addontemplates", "name": "u"}]);
-        assert!(asked(json!([]), "t", "hello", false));
-        assert!(asked(own, "u", "hello", false));
-        assert!(!asked(json!([]), "u", "hello", false), "not offered");
-        assert!(!asked(json!([]), "t", "hello", true), "another content");
-        assert!(!asked(json!([]), "t", "other", false), "of another add-on");
     }
 }

@@ -1,9 +1,11 @@
 //! One reconciliation per enabled add-on: writes what [`plan`](super::plan) decides.
 
 use super::Manager;
+use super::chosen;
 use super::configs;
 use super::observed;
 use super::observed::Key;
+use super::permissions;
 use super::plan;
 use super::plan::Plan;
 use super::plan::View;
@@ -20,9 +22,11 @@ use hyades_api::work::ManifestWork;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
 use hyades_runtime::apply::ApplyError;
+use hyades_runtime::events::EventType;
 use hyades_runtime::k8s_openapi::api::core::v1::ServiceAccount;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube::Api;
+use hyades_runtime::kube::Resource;
 use hyades_runtime::kube::ResourceExt;
 use jiff::Timestamp;
 use serde_json::Map;
@@ -92,19 +96,22 @@ impl Reconciler {
         let deploy = work(names::deploy_work(addon));
         let hook = work(names::pre_delete_work(addon));
         let offered = observed.offered.get(addon.as_str());
+        let find = |name: &str| observed.templates.get(name);
         let plan = plan::decide(&View {
             cluster_name: cluster,
             addon_name: addon,
             addon: object,
             offered: offered.as_deref(),
             cluster: &inventory,
-            template: configs::template(offered.as_deref(), object, |name| {
-                observed.templates.get(name)
-            }),
+            template: match object.metadata.deletion_timestamp {
+                None => chosen::template(offered.as_deref(), object, find),
+                Some(_) => chosen::template_of_going(object, find),
+            },
             settings: self.settings(object),
             agent: (self.manager.agent_of)(cluster),
             deploy: deploy.as_deref(),
             hook: hook.as_deref(),
+            bindings: &observed.bindings.own(key),
         });
         self.carry_out(key, object, plan).await
     }
@@ -122,7 +129,8 @@ impl Reconciler {
         let wanted = reference.desired_config.as_ref().ok_or(())?;
         let settings = &self.manager.observed.settings;
         let found = settings.get_in(&wanted.namespace, &wanted.name).ok_or(())?;
-        if configs::fingerprint(&found.spec) != wanted.spec_hash {
+        let is_going = object.metadata.deletion_timestamp.is_some();
+        if !is_going && configs::fingerprint(&found.spec) != wanted.spec_hash {
             return Err(());
         }
         found.settings().map(Some).map_err(|_| ())
@@ -146,6 +154,9 @@ impl Reconciler {
             // The object comes back with its event, and the rest is done then.
             self.patch(object, changes).await?;
             return Ok(None);
+        }
+        for binding in &plan.withdraw {
+            permissions::withdraw(&self.manager.client, binding).await?;
         }
         if let Err((problem, statement)) = self.grant(key, &plan.rights).await {
             tracing::warn!("{}/{}: {problem}", key.0, key.1);
@@ -180,6 +191,9 @@ impl Reconciler {
         let stated = self.state(object, &plan).await?;
         if drops_finalizer && !stated {
             // What is said about the hook is said before the object may go.
+            if let Some(why) = &plan.no_hook {
+                self.tell(object, why).await;
+            }
             let changes = plan::finalizers_without_hook(object);
             self.patch(object, changes).await?;
             return Ok(None);
@@ -191,7 +205,10 @@ impl Reconciler {
     async fn grant(&self, key: &Key, rights: &[Value]) -> Result<(), (ApplyError, Statement)> {
         let fingerprint = configs::fingerprint(&json!(rights));
         let is_written = self.rights.borrow().get(key) == Some(&fingerprint);
-        if is_written && account_of(rights).is_none_or(|name| self.sees_account(key, name)) {
+        if is_written
+            && account_of(rights).is_none_or(|name| self.sees_account(key, name))
+            && self.manager.observed.bindings.sees(rights)
+        {
             return Ok(());
         }
         for object in rights {
@@ -202,6 +219,18 @@ impl Reconciler {
         }
         self.rights.borrow_mut().insert(key.clone(), fingerprint);
         Ok(())
+    }
+
+    /// Says that an add-on goes without its hook; it is gone before a condition could be read.
+    async fn tell(&self, object: &ManagedClusterAddOn, why: &str) {
+        let cluster = object.namespace().unwrap_or_default();
+        tracing::warn!("add-on {} of {cluster}: {why}", object.name_any());
+        let regarding = object.object_ref(&());
+        let reason = "AddOnHookNotRun";
+        let events = &self.manager.events;
+        events
+            .record(&cluster, &regarding, EventType::Warning, reason, why)
+            .await;
     }
 
     fn sees_account(&self, (cluster, _): &Key, name: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What the managers of add-ons see: one watch a kind, feeding four queues.
 
+use super::permissions::Bindings;
 use super::requests;
 use hyades_api::addon::AddOnDeploymentConfig;
 use hyades_api::addon::AddOnTemplate;
@@ -56,7 +57,7 @@ struct Indexes {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Index(Arc<Mutex<Indexes>>);
+pub(super) struct Index(Arc<Mutex<Indexes>>);
 
 impl Index {
     fn lock(&self) -> MutexGuard<'_, Indexes> {
@@ -79,7 +80,8 @@ impl Index {
         forget(&mut index.addons_of_cluster, cluster, addon);
     }
 
-    fn clusters_of(&self, addon: &str) -> Vec<String> {
+    /// The WECs an add-on is enabled for, by name.
+    pub(super) fn clusters_of(&self, addon: &str) -> Vec<String> {
         let index = self.lock();
         let found = index.clusters_of_addon.get(addon);
         found.into_iter().flatten().cloned().collect()
@@ -118,6 +120,7 @@ pub(super) struct Observed {
     pub(super) requests: Cache<CertificateSigningRequest>,
     /// Accounts whose tokens add-ons get. Nobody waits for these: one that is not seen yet is read.
     accounts: Cache<PartialObjectMeta<ServiceAccount>>,
+    pub(super) bindings: Bindings,
     index: Index,
 }
 
@@ -136,6 +139,7 @@ impl Observed {
             works: watch_works(client, queues),
             requests: watch_requests(client, queues),
             accounts: watch_accounts(client, queues),
+            bindings: Bindings::watch(client, queues, &index),
             index,
         }
     }

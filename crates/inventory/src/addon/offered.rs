@@ -6,6 +6,7 @@ use super::configs;
 use super::configs::Desired;
 use super::install;
 use super::observed;
+use super::permissions;
 use super::rollout;
 use super::rollout::Group;
 use super::rollout::Progress;
@@ -70,6 +71,7 @@ impl Reconciler {
         let enabled = self.manager.observed.enabled_of(&name);
         let installed = self.install(&offered, &enabled).await;
         let configured = self.configure(&offered, &enabled).await?;
+        self.withdraw(&offered, &enabled).await?;
         let pauses = [installed?, configured];
         Ok(pauses.into_iter().flatten().min())
     }
@@ -166,6 +168,30 @@ impl Reconciler {
             }
         }
         failed.map(|()| again)
+    }
+
+    /// Withdraws bindings outside mailboxes that no WEC's add-on asks for any more.
+    async fn withdraw(
+        &self,
+        offered: &ClusterManagementAddOn,
+        enabled: &[Arc<ManagedClusterAddOn>],
+    ) -> Result<(), Trouble> {
+        let present = self.manager.observed.bindings.shared(&offered.name_any());
+        if present.is_empty() {
+            return Ok(());
+        }
+        let templates = &self.manager.observed.templates;
+        let wanted = permissions::wanted_outside(offered, enabled, |name| templates.get(name));
+        let Some(wanted) = wanted else {
+            return Ok(());
+        };
+        for binding in present {
+            let place = (binding.namespace().unwrap_or_default(), binding.name_any());
+            if !wanted.contains(&place) {
+                permissions::withdraw(&self.manager.client, &binding).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Moves WECs to the configuration wanted, as fast as their placement's strategy lets them.

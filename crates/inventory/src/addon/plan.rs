@@ -1,12 +1,15 @@
 //! What one enabled add-on needs: decided from what was seen, with no server at hand.
 
+use super::chosen::Template;
 use super::configs;
 use super::health;
 use super::observed;
+use super::permissions;
 use super::registration;
 use super::registration::Holder;
 use super::template;
 use super::template::Input;
+use super::template::Rendered;
 use hyades_api::addon::AddOnDeploymentConfigSpec;
 use hyades_api::addon::AddOnTemplateSpec;
 use hyades_api::addon::ClusterManagementAddOn;
@@ -27,10 +30,12 @@ use hyades_api::names::WORK_GROUP;
 use hyades_api::names::labels;
 use hyades_api::names::namespaces;
 use hyades_api::work::ManifestWork;
+use hyades_runtime::k8s_openapi::api::rbac::v1::RoleBinding;
 use hyades_runtime::kube::ResourceExt;
 use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Annotation on a work: the fingerprint of what it was rendered to. It tells without reading the
 /// work's manifests again whether they are still right.
@@ -43,9 +48,10 @@ pub(super) struct View<'a> {
     pub(super) addon: &'a ManagedClusterAddOn,
     pub(super) offered: Option<&'a ClusterManagementAddOn>,
     pub(super) cluster: &'a ManagedCluster,
-    /// The template asked for, as long as it is the one that was meant.
-    pub(super) template: Option<AddOnTemplateSpec>,
-    /// The deployment config asked for; `Err` while it is not the one that was meant.
+    /// The template that the add-on is made of.
+    pub(super) template: Template,
+    /// The deployment config asked for; `Err` while it is not the one that was meant, or, of an
+    /// add-on that goes, while there is none.
     pub(super) settings: Result<Option<AddOnDeploymentConfigSpec>, ()>,
     /// The agent of the WEC, once it is known.
     pub(super) agent: Option<AgentIdentity>,
@@ -53,6 +59,14 @@ pub(super) struct View<'a> {
     pub(super) deploy: Option<&'a ManifestWork>,
     /// The work that runs before the add-on goes.
     pub(super) hook: Option<&'a ManifestWork>,
+    /// The bindings in the mailbox that hub permissions were turned into.
+    pub(super) bindings: &'a [Arc<RoleBinding>],
+}
+
+impl View<'_> {
+    fn is_going(&self) -> bool {
+        self.addon.metadata.deletion_timestamp.is_some()
+    }
 }
 
 /// What to do.
@@ -60,6 +74,8 @@ pub(super) struct View<'a> {
 pub(super) struct Plan {
     /// Changes of the metadata, as a merge patch.
     pub(super) metadata: Option<Value>,
+    /// Bindings that must go, before rights are written.
+    pub(super) withdraw: Vec<Arc<RoleBinding>>,
     /// Rights to write, in this order.
     pub(super) rights: Vec<Value>,
     /// Works to write.
@@ -70,6 +86,8 @@ pub(super) struct Plan {
     pub(super) status: ManagedClusterAddOnStatus,
     /// What to say, if rights and works could be written.
     pub(super) said: Vec<Statement>,
+    /// Why the hook of an add-on that goes is not waited for, although it should be.
+    pub(super) no_hook: Option<String>,
 }
 
 /// Decides about an enabled add-on.
@@ -84,14 +102,31 @@ pub(super) fn decide(view: &View<'_>) -> Plan {
     }
     let mut needs_hook = has_finalizer(view.addon, names::PRE_DELETE_FINALIZER);
     if let Some(hosting) = view.addon.hosting_cluster() {
-        plan.said
-            .push(known::HOSTING_UNSUPPORTED.with_message(format!(
-                "this hub runs agents of add-ons in their own cluster only; remove annotation {} \
+        let why = format!(
+            "this hub runs agents of add-ons in their own cluster only; remove annotation {} \
              ({hosting:?})",
-                names::HOSTING_CLUSTER
-            )));
-    } else if let Some(template) = &view.template {
-        needs_hook = managed(view, template, lost, &mut plan);
+            names::HOSTING_CLUSTER
+        );
+        if view.is_going() {
+            needs_hook = leave_without(view, &why, &mut plan);
+        }
+        plan.said.push(known::HOSTING_UNSUPPORTED.with_message(why));
+    } else {
+        match &view.template {
+            Template::Found(template) if view.is_going() => {
+                needs_hook = leave(view, template, &mut plan);
+            }
+            Template::Found(template) => needs_hook = managed(view, template, lost, &mut plan),
+            Template::Missing(why) if view.is_going() => {
+                needs_hook = leave_without(view, why, &mut plan);
+            }
+            Template::Missing(why) => {
+                let message = format!("{why}; what runs is left as it is");
+                plan.said
+                    .push(known::MANIFESTS_NOT_APPLIED.with_message(message));
+            }
+            Template::Pending | Template::NotAsked => {}
+        }
     }
     plan.metadata = metadata(view, needs_hook);
     plan
@@ -116,15 +151,7 @@ fn managed(view: &View<'_>, template: &AddOnTemplateSpec, lost: bool, plan: &mut
             )));
         return finalizer;
     }
-    let rendered = template::render(&Input {
-        cluster: view.cluster_name,
-        object: view.cluster,
-        addon: view.addon_name,
-        template,
-        settings: settings.as_ref(),
-        namespace: &namespace,
-    });
-    let rendered = match rendered {
+    let rendered = match render(view, template, settings.as_ref(), &namespace) {
         Ok(rendered) => rendered,
         Err(error) => {
             plan.said
@@ -136,9 +163,6 @@ fn managed(view: &View<'_>, template: &AddOnTemplateSpec, lost: bool, plan: &mut
     plan.status.health_check = Some(HealthCheck {
         mode: if by_work { "Customized" } else { "Lease" }.to_owned(),
     });
-    if view.addon.metadata.deletion_timestamp.is_some() {
-        return leave(view, rendered.hook, plan);
-    }
     let deploy = names::deploy_work(view.addon_name);
     match rendered.deploy {
         Some(spec) => bring(view, &deploy, spec, plan),
@@ -153,6 +177,22 @@ fn managed(view: &View<'_>, template: &AddOnTemplateSpec, lost: bool, plan: &mut
             .push(health::by_work(addon, view.deploy, &rendered.workloads));
     }
     rendered.hook.is_some()
+}
+
+fn render(
+    view: &View<'_>,
+    template: &AddOnTemplateSpec,
+    settings: Option<&AddOnDeploymentConfigSpec>,
+    namespace: &str,
+) -> Result<Rendered, template::RenderError> {
+    template::render(&Input {
+        cluster: view.cluster_name,
+        object: view.cluster,
+        addon: view.addon_name,
+        template,
+        settings,
+        namespace,
+    })
 }
 
 /// Namespace of the add-on's agent: of the settings, else of the add-on itself, else the common one.
@@ -204,6 +244,7 @@ fn register(view: &View<'_>, template: &AddOnTemplateSpec, plan: &mut Plan) {
     let (cluster, addon) = (view.cluster_name, view.addon_name);
     plan.status.registrations = registration::registrations(template, cluster, addon);
     if template.registration.is_empty() {
+        plan.withdraw = view.bindings.to_vec();
         plan.said.push(known::NIL_REGISTRATION);
         return;
     }
@@ -220,7 +261,10 @@ fn register(view: &View<'_>, template: &AddOnTemplateSpec, plan: &mut Plan) {
         enabled,
     };
     match registration::permissions(template, &holder) {
-        Ok(rights) => plan.rights.extend(rights),
+        Ok(rights) => {
+            plan.withdraw = permissions::stale(view.bindings, &rights);
+            plan.rights.extend(rights);
+        }
         Err(why) => {
             plan.said.push(known::PERMISSION_FAILED.with_message(why));
             return;
@@ -306,25 +350,56 @@ fn is_ready(work: &ManifestWork) -> bool {
         })
 }
 
-/// An add-on that is going. Returns whether it must wait for its hook.
-fn leave(view: &View<'_>, hook: Option<Value>, plan: &mut Plan) -> bool {
-    let waiting = has_finalizer(view.addon, names::PRE_DELETE_FINALIZER);
-    let Some(spec) = hook.filter(|_| waiting) else {
+/// An add-on that is going. Returns whether it must wait for its hook. Its rights stay as they are
+/// until it is gone.
+fn leave(view: &View<'_>, template: &AddOnTemplateSpec, plan: &mut Plan) -> bool {
+    if !has_finalizer(view.addon, names::PRE_DELETE_FINALIZER) {
+        return false;
+    }
+    let Ok(settings) = &view.settings else {
+        let why = "the AddOnDeploymentConfig it was made with cannot be had";
+        return leave_without(view, why, plan);
+    };
+    let namespace = install_namespace(view.addon, settings.as_ref());
+    let hook = match render(view, template, settings.as_ref(), namespace) {
+        Ok(rendered) => rendered.hook,
+        Err(error) => return leave_without(view, &error.to_string(), plan),
+    };
+    let Some(spec) = hook else {
         return false;
     };
-    let name = names::pre_delete_work(view.addon_name);
-    if view.hook.is_some_and(is_done) {
-        let message = format!("hook manifestWork {name} is completed.");
-        plan.said.push(known::HOOK_DONE.with_message(message));
-        return false;
-    }
-    let work = work(view, &name, spec, "{}");
-    if view.hook.is_none_or(|present| !is_same(present, &work)) {
+    let is_done = view.hook.is_some_and(is_done);
+    say_of_hook(view, is_done, plan);
+    let work = work(view, &names::pre_delete_work(view.addon_name), spec, "{}");
+    if !is_done && view.hook.is_none_or(|present| !is_same(present, &work)) {
         plan.works.push(work);
     }
-    let message = format!("hook manifestWork {name} is not completed.");
-    plan.said.push(known::HOOK_NOT_DONE.with_message(message));
-    true
+    !is_done
+}
+
+/// An add-on that is going, and whose hook cannot be made for this reason. One that is on its way is
+/// waited for; one that is not never will be, and the add-on must not stay for it.
+fn leave_without(view: &View<'_>, why: &str, plan: &mut Plan) -> bool {
+    if !has_finalizer(view.addon, names::PRE_DELETE_FINALIZER) {
+        return false;
+    }
+    let Some(hook) = view.hook else {
+        plan.no_hook = Some(format!("{why}, so no hook is run before the add-on goes"));
+        return false;
+    };
+    let is_done = is_done(hook);
+    say_of_hook(view, is_done, plan);
+    !is_done
+}
+
+fn say_of_hook(view: &View<'_>, is_done: bool, plan: &mut Plan) {
+    let name = names::pre_delete_work(view.addon_name);
+    plan.said.push(match is_done {
+        true => known::HOOK_DONE.with_message(format!("hook manifestWork {name} is completed.")),
+        false => {
+            known::HOOK_NOT_DONE.with_message(format!("hook manifestWork {name} is not completed."))
+        }
+    });
 }
 
 /// Whether every Job and Pod of a hook has come to its good end.

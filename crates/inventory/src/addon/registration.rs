@@ -65,6 +65,10 @@ pub(super) struct Holder<'a> {
 /// In its mailbox, an add-on's agent of one WEC alone is bound; upstream binds the group of the
 /// add-on's agents of all WECs as well, which lets each into every mailbox.
 ///
+/// The first role bound in a mailbox gives the binding upstream's name, further ones carry the
+/// role's name too. Outside mailboxes all do: what WECs ask for may differ while a template is
+/// rolled out, and bindings of two roles must not take turns under one name.
+///
 /// # Errors
 ///
 /// Says which permission of the template is incomplete.
@@ -74,10 +78,27 @@ pub(super) fn permissions(
 ) -> Result<Vec<Value>, String> {
     let registrations = template.registration.iter();
     let clients = registrations.filter_map(|registration| registration.kube_client.as_ref());
-    clients
-        .flat_map(|client| &client.hub_permissions)
-        .map(|permission| binding(permission, holder))
-        .collect()
+    let mut bindings: Vec<Value> = Vec::new();
+    for permission in clients.flat_map(|client| &client.hub_permissions) {
+        let mut wanted = binding(permission, holder)?;
+        let same_name = |present: &Value| {
+            ["name", "namespace"]
+                .iter()
+                .all(|key| present["metadata"][*key] == wanted["metadata"][*key])
+        };
+        if let Some(first) = bindings.iter().find(|present| same_name(present)) {
+            if first["roleRef"] == wanted["roleRef"] {
+                continue;
+            }
+            let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
+            let role = wanted["roleRef"]["name"].as_str().unwrap_or_default();
+            wanted["metadata"]["name"] = format!("{name}:{role}").into();
+        }
+        if !bindings.contains(&wanted) {
+            bindings.push(wanted);
+        }
+    }
+    Ok(bindings)
 }
 
 fn binding(permission: &HubPermission, holder: &Holder<'_>) -> Result<Value, String> {
@@ -100,7 +121,9 @@ fn binding(permission: &HubPermission, holder: &Holder<'_>) -> Result<Value, Str
             ))
         }
         (_, Some(single)) if permission.r#type == "SingleNamespace" => {
-            let name = names::permission_binding(holder.addon, &single.role_ref.kind);
+            let role = &single.role_ref;
+            let name = names::permission_binding(holder.addon, &role.kind);
+            let name = format!("{name}:{}", role.name);
             let all = identity::addon_group(holder.addon);
             Ok(role_binding(
                 if by_token {
@@ -109,7 +132,7 @@ fn binding(permission: &HubPermission, holder: &Holder<'_>) -> Result<Value, Str
                     name
                 },
                 &single.namespace,
-                (&single.role_ref.kind, &single.role_ref.name),
+                (&role.kind, &role.name),
                 if by_token { account() } else { group(all) },
                 &holder.offered,
                 holder.addon,
@@ -243,10 +266,40 @@ mod tests {
                 "system:open-cluster-management:cluster:c1:addon:hello"
             );
             assert_eq!(bindings[1]["metadata"]["namespace"], "ns");
+            assert_eq!(
+                bindings[1]["metadata"]["name"],
+                "open-cluster-management:hello:role:agent:s"
+            );
             assert_eq!(bindings[1]["roleRef"]["kind"], "Role");
             assert_eq!(
                 bindings[1]["subjects"][0]["name"],
                 "system:open-cluster-management:addon:hello"
+            );
+        });
+    }
+
+    #[test]
+    fn each_role_of_a_mailbox_has_a_binding_of_its_own() {
+        let permission = |role: &str| json!({"type": "CurrentCluster", "currentCluster": {"clusterRoleName": role}});
+        let template: AddOnTemplateSpec = serde_json::from_value(json!({
+            "addonName": "hello",
+            "registration": [{"type": "KubeClient", "kubeClient": {"hubPermissions": [
+                permission("r"), permission("s"), permission("r"), permission("s"),
+            ]}}],
+        }))
+        .expect("a template");
+        with_holder("csr", |holder| {
+            let bindings = permissions(&template, holder).expect("complete");
+            let names: Vec<_> = bindings
+                .iter()
+                .map(|binding| binding["metadata"]["name"].clone())
+                .collect();
+            assert_eq!(
+                names,
+                [
+                    "open-cluster-management:hello:clusterrole:agent",
+                    "open-cluster-management:hello:clusterrole:agent:s",
+                ]
             );
         });
     }

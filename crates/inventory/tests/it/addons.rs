@@ -2,13 +2,17 @@
 
 use crate::fixture::Its;
 use crate::fixture::approve;
+use crate::fixture::events;
 use crate::fixture::verdicts;
+use hyades_api::addon::AddOnTemplate;
 use hyades_api::addon::ClusterManagementAddOn;
 use hyades_api::addon::ManagedClusterAddOn;
 use hyades_api::addon::conditions as known;
 use hyades_api::conditions;
 use hyades_api::identity::AgentIdentity;
+use hyades_api::names::HUB_SERVICE_ACCOUNT;
 use hyades_api::names::labels;
+use hyades_api::names::namespaces;
 use hyades_api::work::ManifestWork;
 use hyades_inventory::hub::Options;
 use hyades_pki::CertificateRequest;
@@ -16,9 +20,11 @@ use hyades_pki::Key;
 use hyades_pki::Subject;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::rbac::v1::RoleBinding;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
@@ -156,6 +162,127 @@ async fn a_role_is_bound_only_when_an_administrator_lets_the_hub_bind_it() {
         })
     })
     .await;
+}
+
+/// Lets the hub bind a ClusterRole, as an administrator does.
+async fn let_bind(its: &Its, role: &str) {
+    let group = "rbac.authorization.k8s.io";
+    its.apply(&json!({
+        "apiVersion": format!("{group}/v1"), "kind": "ClusterRole",
+        "metadata": {"name": format!("bind-{role}")},
+        "rules": [{"apiGroups": [group], "resources": ["clusterroles"],
+                   "resourceNames": [role], "verbs": ["bind"]}],
+    }))
+    .await;
+    its.apply(&json!({
+        "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding",
+        "metadata": {"name": format!("bind-{role}")},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": format!("bind-{role}")},
+        "subjects": [{"kind": "ServiceAccount", "namespace": namespaces::HUB,
+                      "name": HUB_SERVICE_ACCOUNT}],
+    }))
+    .await;
+}
+
+/// The roles bound for the add-on's agent: namespace, name of the binding, role.
+async fn bound(admin: &Client) -> Vec<(String, String, String)> {
+    let api: Api<RoleBinding> = Api::all(admin.clone());
+    let selector = format!("{}=hello", labels::ADDON_NAME);
+    let list = api.list(&ListParams::default().labels(&selector)).await;
+    let bindings = list.expect("the bindings").items.into_iter();
+    bindings
+        .map(|binding| {
+            let namespace = binding.namespace().unwrap_or_default();
+            (namespace, binding.name_any(), binding.role_ref.name)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn rights_follow_the_template_when_they_change_and_when_they_are_withdrawn() {
+    let its = Its::with_hub(Options::default()).await;
+    its.register("c1", "a").await;
+    for role in ["view", "edit"] {
+        let_bind(&its, role).await;
+    }
+    let asking = |permissions: Value| {
+        template(json!([{"type": "KubeClient", "kubeClient": {"hubPermissions": permissions}}]))
+    };
+    let own =
+        |role: &str| json!({"type": "CurrentCluster", "currentCluster": {"clusterRoleName": role}});
+    let outside = |role: &str| {
+        json!({"type": "SingleNamespace", "singleNamespace": {"namespace": "default", "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}}})
+    };
+    let base = "open-cluster-management:hello:clusterrole:agent";
+    let own_binding = |role: &str| ("c1".to_owned(), base.to_owned(), role.to_owned());
+    let outside_binding = |role: &str| {
+        let name = format!("{base}:{role}");
+        ("default".to_owned(), name, role.to_owned())
+    };
+    its.apply(&offered(json!({}))).await;
+    its.apply(&enabled()).await;
+    for (what, permissions, expected) in [
+        (
+            "are given",
+            json!([own("view"), outside("view")]),
+            vec![own_binding("view"), outside_binding("view")],
+        ),
+        (
+            "change",
+            json!([own("edit"), outside("edit")]),
+            vec![own_binding("edit"), outside_binding("edit")],
+        ),
+        ("end", json!([]), vec![]),
+    ] {
+        its.apply(&asking(permissions)).await;
+        its.until(&format!("rights {what}"), async |admin| {
+            bound(admin).await == expected
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_add_on_whose_template_is_gone_can_be_deleted_and_says_that_its_hook_did_not_run() {
+    let its = Its::with_hub(Options::default()).await;
+    its.register("c1", "a").await;
+    let mut hooked = template(json!([]));
+    hooked["spec"]["agentSpec"]["workload"]["manifests"] = json!([{
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "bye", "namespace": "default",
+                     "annotations": {"addon.open-cluster-management.io/addon-pre-delete": ""}},
+    }]);
+    its.apply(&hooked).await;
+    its.apply(&offered(json!({}))).await;
+    its.apply(&enabled()).await;
+    its.until("the add-on has a hook", async |admin| {
+        addon(admin)
+            .await
+            .is_some_and(|addon| !addon.finalizers().is_empty())
+    })
+    .await;
+    let templates: Api<AddOnTemplate> = Api::all(its.admin());
+    let deleted = templates.delete("hello-1", &Default::default()).await;
+    deleted.expect("deleted");
+    its.until("the missing template is told", async |admin| {
+        let found = said(admin, known::MANIFEST_APPLIED).await;
+        found.is_some_and(|(_, _, message)| message.contains("\"hello-1\" does not exist"))
+    })
+    .await;
+    let addons: Api<ManagedClusterAddOn> = Api::namespaced(its.admin(), "c1");
+    let deleted = addons.delete("hello", &Default::default()).await;
+    deleted.expect("deleted");
+    its.until("the add-on is gone", async |admin| {
+        addon(admin).await.is_none()
+    })
+    .await;
+    let told = events(&its.admin(), "c1").await;
+    let told = told.iter().find(|(reason, _)| reason == "AddOnHookNotRun");
+    assert!(
+        told.is_some_and(|(_, note)| note.contains("hello-1")),
+        "{told:?}"
+    );
 }
 
 /// Sends a request for the add-on's certificate as this agent; returns its name.

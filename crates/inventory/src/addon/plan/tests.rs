@@ -6,10 +6,11 @@ struct Scene {
     addon: ManagedClusterAddOn,
     offered: Option<ClusterManagementAddOn>,
     cluster: ManagedCluster,
-    template: Option<AddOnTemplateSpec>,
+    template: Template,
     settings: Result<Option<AddOnDeploymentConfigSpec>, ()>,
     deploy: Option<ManifestWork>,
     hook: Option<ManifestWork>,
+    bindings: Vec<Arc<RoleBinding>>,
 }
 
 fn parse<T: serde::de::DeserializeOwned>(object: Value) -> T {
@@ -60,10 +61,11 @@ impl Scene {
                 "metadata": {"name": "c1"},
                 "status": {"conditions": [condition("ManagedClusterConditionAvailable", "True", 1)]},
             })),
-            template: Some(template(manifests)),
+            template: Template::Found(Box::new(template(manifests))),
             settings: Ok(None),
             deploy: None,
             hook: None,
+            bindings: Vec::new(),
         }
     }
 
@@ -80,6 +82,7 @@ impl Scene {
             agent: AgentIdentity::new(cluster.clone(), "a").ok(),
             deploy: self.deploy.as_ref(),
             hook: self.hook.as_ref(),
+            bindings: &self.bindings,
         })
     }
 
@@ -157,7 +160,7 @@ fn health_is_by_lease_unless_the_template_has_pods() {
 fn a_lost_wec_makes_its_add_ons_unknown() {
     let mut scene = Scene::new(&[config_map()]);
     scene.cluster.status.conditions[0].status = "Unknown".to_owned();
-    scene.template = None;
+    scene.template = Template::Pending;
     let plan = scene.decide();
     assert_eq!(plan.said, [known::LEASE_STOPPED_WITH_CLUSTER]);
     assert_eq!(plan.works.len(), 0);
@@ -273,4 +276,71 @@ fn agents_elsewhere_and_strange_configurations_are_refused_by_name() {
         Some(("False", "ConfigurationUnsupported"))
     );
     assert!(plan.works.is_empty());
+}
+
+#[test]
+fn a_template_that_is_missing_is_told_and_holds_up_no_deletion() {
+    let missing = || Template::Missing("AddOnTemplate \"t\" does not exist".to_owned());
+    let mut scene = Scene::new(&[config_map()]);
+    scene.template = missing();
+    let plan = scene.decide();
+    assert_eq!(
+        said(&plan, "ManifestApplied"),
+        Some(("False", "ManifestWorkApplyFailed"))
+    );
+    assert!(plan.works.is_empty() && plan.delete.is_none());
+
+    let mut scene = scene.going(&[names::PRE_DELETE_FINALIZER]);
+    let plan = scene.decide();
+    assert_eq!(plan.metadata, Some(json!({"finalizers": []})));
+    assert_eq!(
+        plan.no_hook.as_deref(),
+        Some("AddOnTemplate \"t\" does not exist, so no hook is run before the add-on goes")
+    );
+
+    // A hook that is on its way is waited for.
+    let mut hooked = Scene::new(&[job()]).going(&[names::PRE_DELETE_FINALIZER]);
+    scene.hook = Some(reported(&hooked.decide().works[0], json!([])));
+    let plan = scene.decide();
+    assert_eq!((plan.metadata, plan.no_hook), (None, None));
+    assert_eq!(
+        said(&scene.decide(), "HookManifestCompleted"),
+        Some(("False", "HookManifestIsNotCompleted"))
+    );
+
+    hooked.settings = Err(());
+    assert!(hooked.decide().no_hook.is_some(), "no settings, no hook");
+}
+
+#[test]
+fn rights_that_the_template_does_not_ask_for_any_more_are_withdrawn() {
+    let binding: Arc<RoleBinding> = Arc::new(parse(json!({
+        "metadata": {"name": "open-cluster-management:hello:clusterrole:agent", "namespace": "c1"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"},
+    })));
+    let asking = |role: &str| {
+        let mut asked = template(&[config_map()]);
+        asked.registration = parse(
+            json!([{"type": "KubeClient", "kubeClient": {"hubPermissions": [
+                {"type": "CurrentCluster", "currentCluster": {"clusterRoleName": role}},
+            ]}}]),
+        );
+        Template::Found(Box::new(asked))
+    };
+    let mut scene = Scene::new(&[config_map()]);
+    scene.bindings = vec![binding.clone()];
+    let withdrawn = |scene: &Scene| scene.decide().withdraw.len();
+    assert_eq!(withdrawn(&scene), 1, "the template asks for nothing");
+    scene.template = asking("r");
+    assert_eq!(withdrawn(&scene), 0);
+    scene.template = asking("s");
+    assert_eq!(withdrawn(&scene), 1, "a binding's role cannot be changed");
+    assert_eq!(scene.decide().rights.len(), 1);
+    for unknown in [Template::Pending, Template::Missing("gone".to_owned())] {
+        scene.template = unknown;
+        assert_eq!(withdrawn(&scene), 0, "what stands stays");
+    }
+    scene.template = asking("s");
+    let scene = scene.going(&[]);
+    assert_eq!(withdrawn(&scene), 0, "it goes with its owner");
 }
