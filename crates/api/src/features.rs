@@ -54,7 +54,7 @@ impl Family {
                 (MULTIPLE_HUBS, false),
             ],
             Self::AgentWork => &[
-                ("ExecutorValidatingCaches", false),
+                (EXECUTOR_VALIDATING_CACHES, false),
                 (RAW_FEEDBACK_JSON_STRING, false),
             ],
         }
@@ -62,14 +62,10 @@ impl Family {
 }
 
 /// Gates of upstream with nothing behind them here, and why; nobody can switch them on.
-const WITHOUT_EFFECT: [(&str, &str); 7] = [
+const WITHOUT_EFFECT: [(&str, &str); 6] = [
     (
         "V1beta1CSRAPICompatibility",
         "the API version that it falls back to is gone from Kubernetes",
-    ),
-    (
-        "ExecutorValidatingCaches",
-        "executors are checked without a cache",
     ),
     (
         "ManifestWorkReplicaSet",
@@ -111,6 +107,8 @@ pub const CLUSTER_CLAIM: &str = "ClusterClaim";
 pub const CLUSTER_PROPERTY: &str = "ClusterProperty";
 /// Agent: choose between several hubs.
 pub const MULTIPLE_HUBS: &str = "MultipleHubs";
+/// Agent: remember for a while what executors of works may do.
+pub const EXECUTOR_VALIDATING_CACHES: &str = "ExecutorValidatingCaches";
 /// Agent: feed back raw JSON.
 pub const RAW_FEEDBACK_JSON_STRING: &str = "RawFeedbackJsonString";
 

@@ -119,6 +119,9 @@ pub mod annotations {
     /// On the Klusterlet of a hosted agent whose WEC cannot be reached for clean-up: since when.
     pub const MANAGED_RESOURCES_EVICTION: &str =
         "operator.open-cluster-management.io/managed-resources-eviction-timestamp";
+    /// On an AppliedManifestWork: the service account, as NAMESPACE/NAME, on whose behalf its objects
+    /// were applied.
+    pub const EXECUTOR: &str = "hyades.io/executor";
     /// On a mailbox namespace: the common name of the agent to which the WEC's name is pinned.
     pub const PINNED_AGENT: &str = "hyades.io/pinned-agent";
     /// On a mailbox namespace: SHA-256 of the public key in the owner's newest approved request.

@@ -2,13 +2,19 @@
 
 use crate::transport;
 use crate::trouble::Trouble;
+use http::HeaderName;
 use http::HeaderValue;
+use http::Request;
 use http::header::USER_AGENT;
 use kube::Client;
 use kube::Config;
+use kube::client::Body;
 use kube::config::KubeConfigOptions;
 use kube::config::Kubeconfig;
 use std::time::Duration;
+
+/// The header that names whom a request acts as.
+const IMPERSONATE_USER: HeaderName = HeaderName::from_static("impersonate-user");
 
 /// Time for TCP and TLS to be established. Ten times the longest round trip around the earth,
 /// with room for one lost packet's retransmission.
@@ -150,9 +156,26 @@ pub async fn from_kubeconfig(
     connect(config_from_text(text, origin).await?, user_agent)
 }
 
+/// A client that acts as another user: its requests go over `client`'s connection, with the rights
+/// of that user and not of `client`'s own, who must be allowed to impersonate him.
+///
+/// # Errors
+/// When the user's name cannot stand in a header.
+pub fn acting_as(client: &Client, user: &str) -> Result<Client, http::Error> {
+    let name = HeaderValue::from_str(user)?;
+    let inner = client.clone();
+    let acting = tower::service_fn(move |mut request: Request<Body>| {
+        let inner = inner.clone();
+        let headers = request.headers_mut();
+        headers.insert(IMPERSONATE_USER, name.clone());
+        async move { inner.send(request).await }
+    });
+    Ok(Client::new(acting, client.default_namespace()))
+}
+
 /// A GET of `path` on the API server, for the pages that are no objects: `/livez`, `/version`.
-pub fn get_request(path: &str) -> http::Request<Vec<u8>> {
-    let mut request = http::Request::new(Vec::new());
+pub fn get_request(path: &str) -> Request<Vec<u8>> {
+    let mut request = Request::new(Vec::new());
     // A path that is no URI leaves "/", which every server answers in its own way.
     *request.uri_mut() = path.parse().unwrap_or_default();
     request

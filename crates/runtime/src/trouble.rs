@@ -68,6 +68,11 @@ impl Trouble {
         matches!(self, Self::Unauthorized(_))
     }
 
+    /// Whether the server knows the caller, and he lacks the right.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden(_))
+    }
+
     /// Whether the object or resource does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound(_))

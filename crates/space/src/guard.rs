@@ -63,6 +63,13 @@ pub trait Guard: Send + Sync + 'static {
     /// 401 for credentials that are not valid; 403 for an impersonation that is not allowed.
     fn authenticate(&self, credentials: &Credentials<'_>) -> Result<UserInfo, Status>;
 
+    /// The user that a request acts as which this process makes as `user`: himself, or whom the
+    /// request's `Impersonate-*` headers name.
+    ///
+    /// # Errors
+    /// 400 for headers that make no sense; 403 for an impersonation that is not allowed.
+    fn acting_as(&self, user: UserInfo, headers: &HeaderMap) -> Result<UserInfo, Status>;
+
     /// Whether the user may do this.
     ///
     /// # Errors

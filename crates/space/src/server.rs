@@ -182,7 +182,10 @@ where
         return Err(Status::bad_request(message));
     }
     let route = request::route(&call.head.path);
-    if !call.in_process {
+    if call.in_process {
+        let user = std::mem::take(&mut call.user);
+        call.user = call.core.guard.acting_as(user, &call.headers)?;
+    } else {
         let renews_a_certificate = match &route {
             Route::Resource(target) => {
                 target.renews_a_certificate(&call.head.method, &call.head.query)

@@ -209,6 +209,8 @@ fn work_rules() -> Value {
         {"apiGroups": [names::WORK_GROUP], "resources": ["appliedmanifestworks"], "verbs": all},
         {"apiGroups": [names::WORK_GROUP], "resources": ["appliedmanifestworks/status"], "verbs": ["patch", "update"]},
         {"apiGroups": [names::WORK_GROUP], "resources": ["appliedmanifestworks/finalizers"], "verbs": ["update"]},
+        {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
     ])
 }
 

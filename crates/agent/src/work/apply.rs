@@ -1,5 +1,10 @@
 //! Making an object in the WEC what its manifest says, and looking at it.
 
+use super::executor::Account;
+use super::executor::CheckError;
+use super::executor::DENIED_RECHECK;
+use super::executor::Denied;
+use super::executor::Executors;
 use super::feedback;
 use super::feedback::Feedback;
 use super::feedback::Limits;
@@ -14,19 +19,35 @@ use super::treatment::Strategy;
 use super::treatment::Treatment;
 use super::write;
 use super::write::ApplyError;
+use super::write::Place;
 use super::write::Writer;
 use hyades_api::work::AppliedResource;
 use hyades_api::work::ManifestWorkSpec;
+use hyades_runtime::Trouble;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use hyades_runtime::kube::Client;
 use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Applies manifests to the WEC.
 pub struct Applier {
     client: Client,
+    executors: Arc<Executors>,
     mapper: Mapper,
     limits: Limits,
     writer: Writer,
+}
+
+/// Whether and when trying again may help.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Retry {
+    /// There is nothing to be tried again, or no use in it.
+    No,
+    /// Soon, and then later and later.
+    Soon,
+    /// After this time.
+    After(Duration),
 }
 
 /// What became of one manifest, and what to do about it.
@@ -35,8 +56,8 @@ pub struct Applied {
     pub outcome: Outcome,
     /// For the list of what exists because of the work.
     pub resource: Option<AppliedResource>,
-    /// Whether trying again soon may help.
-    pub retry: bool,
+    /// Whether trying again may help.
+    pub retry: Retry,
 }
 
 /// One manifest of a work, and what is known about it.
@@ -51,10 +72,11 @@ pub struct Item<'a> {
 
 impl Applier {
     /// An applier that remembers nothing yet.
-    pub fn new(client: Client, limits: Limits) -> Self {
+    pub fn new(client: Client, executors: Arc<Executors>, limits: Limits) -> Self {
         Self {
-            writer: Writer::new(client.clone()),
+            writer: Writer::default(),
             client,
+            executors,
             mapper: Mapper::default(),
             limits,
         }
@@ -63,18 +85,49 @@ impl Applier {
     /// Applies one manifest. `is_new` says that the object is not expected to exist.
     pub async fn apply(&self, item: &Item<'_>, owner: &OwnerReference, is_new: bool) -> Applied {
         let header = Header::of(item.manifest);
-        let target = match self.place(item, &header).await {
+        let target = match self.mapper.map(&self.client, &header).await {
             Ok(target) => target,
-            Err(error) => return refused(item, &header, None, &error),
+            Err(error) => return refused(item, &header, None, &error.into()),
         };
         let treatment = treatment::treatment(item.spec, &target);
-        match self
-            .writer
-            .write(item.manifest, &target, &treatment, owner, is_new)
-            .await
-        {
+        match self.write(item, &target, &treatment, owner, is_new).await {
             Ok(live) => self.applied(item, &header, &target, &treatment, live),
             Err(error) => refused(item, &header, Some(&target), &error),
+        }
+    }
+
+    /// Writes the object as whom the work says.
+    async fn write(
+        &self,
+        item: &Item<'_>,
+        target: &Target,
+        treatment: &Treatment,
+        owner: &OwnerReference,
+        is_new: bool,
+    ) -> Result<Option<Value>, ApplyError> {
+        let account = Account::of(item.spec.executor.as_ref()).map_err(ApplyError::Refused)?;
+        if let Some(account) = &account {
+            let checked = self.executors.check(account, target, treatment).await;
+            checked.map_err(|error| match error {
+                CheckError::Denied(denied) => ApplyError::Denied(denied),
+                CheckError::Asking(error) => ApplyError::Api(error),
+            })?;
+        }
+        let place = Place {
+            api: target.api(&self.executors.client(account.as_ref())),
+            target,
+        };
+        let written = self
+            .writer
+            .write(&place, item.manifest, treatment, owner, is_new)
+            .await;
+        match written {
+            Err(ApplyError::Api(error))
+                if account.is_some() && Trouble::of(&error).is_forbidden() =>
+            {
+                Err(Denied::new(target, Some(&write::words(&error))).into())
+            }
+            other => other,
         }
     }
 
@@ -82,18 +135,23 @@ impl Applier {
     pub async fn look(&self, item: &Item<'_>) -> Outcome {
         let header = Header::of(item.manifest);
         let target = self.mapper.map(&self.client, &header).await.ok();
+        let account = Account::of(item.spec.executor.as_ref());
         let mut feedback = Feedback::default();
-        let presence = match &target {
-            None => Presence::NoPlace,
-            Some(target) => match target.api(&self.client).get_opt(&target.name).await {
-                Ok(Some(live)) => {
-                    let rules = treatment::treatment(item.spec, target).feedback;
-                    feedback = feedback::read(&write::value_of(&live), &rules, self.limits);
-                    Presence::Present
+        let presence = match (&target, account) {
+            (None, _) => Presence::NoPlace,
+            (_, Err(reason)) => Presence::Unreadable(reason),
+            (Some(target), Ok(account)) => {
+                let client = self.executors.client(account.as_ref());
+                match target.api(&client).get_opt(&target.name).await {
+                    Ok(Some(live)) => {
+                        let rules = treatment::treatment(item.spec, target).feedback;
+                        feedback = feedback::read(&write::value_of(&live), &rules, self.limits);
+                        Presence::Present
+                    }
+                    Ok(None) => Presence::Missing,
+                    Err(error) => Presence::Unreadable(write::words(&error)),
                 }
-                Ok(None) => Presence::Missing,
-                Err(error) => Presence::Unreadable(write::words(&error)),
-            },
+            }
         };
         Outcome {
             meta: status::meta(item.ordinal, &header, target.as_ref()),
@@ -101,16 +159,6 @@ impl Applier {
             presence,
             feedback,
         }
-    }
-
-    async fn place(&self, item: &Item<'_>, header: &Header) -> Result<Target, ApplyError> {
-        let target = self.mapper.map(&self.client, header).await?;
-        if item.spec.executor.is_some() {
-            return Err(ApplyError::Refused(
-                "spec.executor is not supported by this agent, which acts under its own account only: remove it".to_owned(),
-            ));
-        }
-        Ok(target)
     }
 
     fn applied(
@@ -147,7 +195,7 @@ impl Applier {
                 feedback,
             },
             resource,
-            retry: false,
+            retry: Retry::No,
         }
     }
 }
@@ -170,7 +218,11 @@ fn refused(
             feedback: Feedback::default(),
         },
         resource: None,
-        retry: matches!(error, ApplyError::Mapping(_) | ApplyError::Api(_)),
+        retry: match error {
+            ApplyError::Mapping(_) | ApplyError::Api(_) => Retry::Soon,
+            ApplyError::Denied(_) => Retry::After(DENIED_RECHECK),
+            ApplyError::Refused(_) | ApplyError::Conflict(_) => Retry::No,
+        },
     }
 }
 

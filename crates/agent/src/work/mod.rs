@@ -17,6 +17,7 @@
 
 mod apply;
 mod eviction;
+mod executor;
 mod feedback;
 mod mapping;
 mod merge;
@@ -37,6 +38,7 @@ use crate::secrets::WatchedSecret;
 use crate::session::Session;
 use crate::session::Sessions;
 use crate::wec::with_wec;
+use executor::Executors;
 use feedback::Limits;
 use hyades_api::features;
 use hyades_api::identity::AgentIdentity;
@@ -58,11 +60,13 @@ use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::runtime::watcher;
+use reconcile::Means;
 use reconcile::Worker;
 use sha2::Digest;
 use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -112,11 +116,16 @@ pub(crate) async fn run_with(
         raw_json: gates.enabled(features::RAW_FEEDBACK_JSON_STRING),
         raw_json_bytes_max: options.max_json_raw_length,
     };
+    let caches = gates.enabled(features::EXECUTOR_VALIDATING_CACHES);
+    let means = Means {
+        limits,
+        executors: Arc::new(Executors::new(wec.clone(), caches)),
+    };
     loop {
         let session = sessions.borrow_and_update().clone();
         let serving = async {
             match session {
-                Some(session) => serve(session, common, &options, limits, &context, &wec).await,
+                Some(session) => serve(session, common, &options, &means, &context, &wec).await,
                 None => std::future::pending().await,
             }
         };
@@ -184,7 +193,7 @@ async fn serve(
     session: Session,
     common: &CommonOptions,
     options: &WorkOptions,
-    limits: Limits,
+    means: &Means,
     context: &Context,
     wec: &Client,
 ) {
@@ -205,7 +214,7 @@ async fn serve(
     let worker = Worker::new(
         session,
         wec.clone(),
-        limits,
+        means.clone(),
         options,
         reconcile::Identity {
             hub_hash: hash,

@@ -3,6 +3,9 @@
 use super::apply::Applied;
 use super::apply::Applier;
 use super::apply::Item;
+use super::apply::Retry;
+use super::executor::Account;
+use super::executor::Executors;
 use super::feedback::Limits;
 use super::order;
 use super::records;
@@ -17,6 +20,7 @@ use hyades_api::conditions;
 use hyades_api::conditions::work as known;
 use hyades_api::names;
 use hyades_api::names::WORK_GROUP;
+use hyades_api::names::annotations;
 use hyades_api::names::finalizers;
 use hyades_api::work::AppliedManifestWork;
 use hyades_api::work::AppliedManifestWorkSpec;
@@ -34,6 +38,7 @@ use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::DeleteParams;
 use jiff::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A work that did not change is applied anew after this time, up to half as long again, against
@@ -63,6 +68,15 @@ pub struct Identity {
     pub hub_hash: String,
     /// What tells the agent apart.
     pub agent_id: String,
+}
+
+/// What works are applied with, in every session.
+#[derive(Clone)]
+pub struct Means {
+    /// How fields are fed back.
+    pub limits: Limits,
+    /// As whom objects are written.
+    pub executors: Arc<Executors>,
 }
 
 /// What is known of both sides.
@@ -112,7 +126,7 @@ type Again = Result<Option<Duration>, WorkError>;
 /// Does what the queues ask for.
 pub struct Worker {
     pub(super) mailbox: String,
-    wec: Client,
+    executors: Arc<Executors>,
     works_api: Api<ManifestWork>,
     pub(super) applied_api: Api<AppliedManifestWork>,
     applier: Applier,
@@ -123,12 +137,39 @@ pub struct Worker {
     pub(super) eviction_grace: Duration,
 }
 
+/// When a work whose manifests became this is applied again.
+fn again(results: &[Applied]) -> Again {
+    let mut failures = results
+        .iter()
+        .filter_map(|result| result.outcome.applied.as_ref()?.as_ref().err())
+        .peekable();
+    let soon = results.iter().any(|result| result.retry == Retry::Soon);
+    match failures.peek() {
+        Some(first) if soon => {
+            let first = (*first).clone();
+            Err(WorkError::Manifests {
+                failed: failures.count(),
+                total: results.len(),
+                first,
+            })
+        }
+        _ => {
+            let at_times = results.iter().filter_map(|result| match result.retry {
+                Retry::After(time) => Some(time),
+                Retry::No | Retry::Soon => None,
+            });
+            let resync = backoff::jitter(RESYNC, RESYNC_JITTER);
+            Ok(Some(at_times.min().unwrap_or(resync)))
+        }
+    }
+}
+
 impl Worker {
     /// A worker for one session.
     pub fn new(
         session: Session,
         wec: Client,
-        limits: Limits,
+        means: Means,
         options: &WorkOptions,
         identity: Identity,
         stores: Stores,
@@ -138,9 +179,9 @@ impl Worker {
         Self {
             works_api: Api::namespaced(session.client, &mailbox),
             applied_api: Api::all(wec.clone()),
-            applier: Applier::new(wec.clone(), limits),
+            applier: Applier::new(wec, means.executors.clone(), means.limits),
             mailbox,
-            wec,
+            executors: means.executors,
             identity,
             stores,
             status_queue,
@@ -197,7 +238,7 @@ impl Worker {
         let now = Self::now();
         let build = |work: &ManifestWork| status::build(work, &outcomes, &now);
         let (recorded, told) = tokio::join!(
-            self.record(&applied, resources, failed),
+            self.record(&work, &applied, resources, failed),
             records::write_status(&self.works_api, &work, build),
         );
         recorded?;
@@ -206,21 +247,7 @@ impl Worker {
             work.name_any(),
             backoff::jitter(self.status_interval, STATUS_JITTER),
         );
-        let retry = results.iter().any(|result| result.retry);
-        match results
-            .iter()
-            .find_map(|result| result.outcome.applied.as_ref()?.as_ref().err())
-        {
-            Some(first) if retry => Err(WorkError::Manifests {
-                failed: results
-                    .iter()
-                    .filter(|result| matches!(result.outcome.applied, Some(Err(_))))
-                    .count(),
-                total: results.len(),
-                first: first.clone(),
-            }),
-            _ => Ok(Some(backoff::jitter(RESYNC, RESYNC_JITTER))),
-        }
+        again(&results)
     }
 
     async fn ensure_applied(
@@ -280,6 +307,7 @@ impl Worker {
     /// Writes down what exists because of the work, and removes what is no longer wanted.
     async fn record(
         &self,
+        work: &ManifestWork,
         applied: &AppliedManifestWork,
         mut resources: Vec<AppliedResource>,
         failed: bool,
@@ -290,8 +318,10 @@ impl Worker {
         let mut kept = if failed { surplus.clone() } else { Vec::new() };
         let owner_uid = applied.uid().unwrap_or_default();
         if !failed {
+            let account = Account::of(work.spec.executor.as_ref()).ok().flatten();
+            let hands = self.executors.hands(account.as_ref());
             for resource in surplus {
-                let gone = removal::remove(&self.wec, &resource, &owner_uid)
+                let gone = removal::remove(&hands, &resource, &owner_uid)
                     .await
                     .map_err(server("removed an object that is no longer wanted"))?;
                 if !gone {
@@ -354,8 +384,11 @@ impl Worker {
             return Ok(None);
         }
         let uid = applied.uid().unwrap_or_default();
+        let executor = applied.annotations().get(annotations::EXECUTOR);
+        let account = executor.and_then(|text| Account::read(text));
+        let hands = self.executors.hands(account.as_ref());
         let mut removing = stream::iter(&applied.status.applied_resources)
-            .map(|resource| removal::remove(&self.wec, resource, &uid))
+            .map(|resource| removal::remove(&hands, resource, &uid))
             .buffer_unordered(CONCURRENT_OBJECTS);
         let mut remaining = 0;
         while let Some(gone) = removing.next().await {

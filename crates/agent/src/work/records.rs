@@ -2,6 +2,8 @@
 //! AppliedManifestWork in the WEC. Every write is guarded, retried at once on conflict, and left
 //! out when it would change nothing.
 
+use super::executor::Account;
+use hyades_api::names::annotations;
 use hyades_api::names::finalizers;
 use hyades_api::work::AppliedManifestWork;
 use hyades_api::work::AppliedManifestWorkSpec;
@@ -18,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 /// Attempts at one guarded write. Each conflict means that another party got ahead; more than a
@@ -145,12 +148,21 @@ pub async fn ensure_applied(
     };
     let updated = write(api, &found, Part::Object, |object| {
         let mut changes = Map::new();
+        let mut metadata = Map::new();
         let missing = work
             .labels()
             .iter()
             .any(|(key, value)| object.labels().get(key) != Some(value));
         if missing {
-            changes.insert("metadata".to_owned(), json!({"labels": work.labels()}));
+            metadata.insert("labels".to_owned(), json!(work.labels()));
+        }
+        let executor = executor_of(work);
+        if object.annotations().get(annotations::EXECUTOR) != executor.as_ref() {
+            let changed = json!({annotations::EXECUTOR: executor});
+            metadata.insert("annotations".to_owned(), changed);
+        }
+        if !metadata.is_empty() {
+            changes.insert("metadata".to_owned(), Value::Object(metadata));
         }
         if object.spec.agent_id != spec.agent_id {
             changes.insert("spec".to_owned(), json!({"agentID": spec.agent_id}));
@@ -166,6 +178,12 @@ pub async fn ensure_applied(
     }
 }
 
+/// On whose behalf a work is applied, as it is written down; nothing if by the agent itself.
+fn executor_of(work: &ManifestWork) -> Option<String> {
+    let account = Account::of(work.spec.executor.as_ref()).ok().flatten();
+    account.map(|account| account.to_string())
+}
+
 async fn create_applied(
     api: &Api<AppliedManifestWork>,
     name: &str,
@@ -175,6 +193,8 @@ async fn create_applied(
     let mut object = AppliedManifestWork::new(name, spec.clone());
     object.metadata.finalizers = Some(vec![finalizers::APPLIED_MANIFEST_WORK_CLEANUP.to_owned()]);
     object.metadata.labels = work.metadata.labels.clone();
+    object.metadata.annotations = executor_of(work)
+        .map(|executor| BTreeMap::from([(annotations::EXECUTOR.to_owned(), executor)]));
     api.create(&PostParams::default(), &object).await
 }
 

@@ -1,5 +1,6 @@
 //! Taking objects out of the WEC that no work wants any more.
 
+use super::executor::Hands;
 use hyades_api::names::WORK_GROUP;
 use hyades_api::work::AppliedResource;
 use hyades_runtime::Trouble;
@@ -64,6 +65,22 @@ pub fn decide(live: &DynamicObject, wanted_uid: &str, owner_uid: &str) -> Action
 ///
 /// Those of the API server, a conflict included: trying again is right.
 pub async fn remove(
+    hands: &Hands,
+    resource: &AppliedResource,
+    owner_uid: &str,
+) -> kube::Result<bool> {
+    match (
+        remove_as(&hands.first, resource, owner_uid).await,
+        &hands.second,
+    ) {
+        (Err(error), Some(second)) if Trouble::of(&error).is_forbidden() => {
+            remove_as(second, resource, owner_uid).await
+        }
+        (result, _) => result,
+    }
+}
+
+async fn remove_as(
     client: &Client,
     resource: &AppliedResource,
     owner_uid: &str,

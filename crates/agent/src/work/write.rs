@@ -1,5 +1,6 @@
 //! Writing one object of a work, as its strategy says.
 
+use super::executor::Denied;
 use super::mapping::MappingError;
 use super::mapping::Target;
 use super::merge;
@@ -11,7 +12,7 @@ use hyades_runtime::Trouble;
 use hyades_runtime::backoff::Policy;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use hyades_runtime::kube;
-use hyades_runtime::kube::Client;
+use hyades_runtime::kube::Api;
 use hyades_runtime::kube::api::DeleteParams;
 use hyades_runtime::kube::api::DynamicObject;
 use hyades_runtime::kube::api::Patch;
@@ -46,6 +47,9 @@ pub enum ApplyError {
     /// The manifest has no place in the WEC.
     #[error("{0}")]
     Mapping(#[from] MappingError),
+    /// The executor lacks a right.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// This agent cannot do what the work asks for.
     #[error("{0}")]
     Refused(String),
@@ -65,26 +69,26 @@ pub fn words(error: &kube::Error) -> String {
     }
 }
 
+/// An object in the WEC, and the client of whoever acts on it.
+pub struct Place<'a> {
+    /// Reaches objects of its type and namespace.
+    pub api: Api<DynamicObject>,
+    /// The object.
+    pub target: &'a Target,
+}
+
 /// Writes objects, and remembers what it wrote.
+#[derive(Default)]
 pub struct Writer {
-    client: Client,
     memory: Mutex<Memory>,
 }
 
 impl Writer {
-    /// A writer that remembers nothing yet.
-    pub fn new(client: Client) -> Self {
-        Self {
-            client,
-            memory: Mutex::default(),
-        }
-    }
-
     /// Writes the object as its strategy says and returns it as it is then, if it exists.
     pub async fn write(
         &self,
+        place: &Place<'_>,
         manifest: &Value,
-        target: &Target,
         treatment: &Treatment,
         owner: &OwnerReference,
         is_new: bool,
@@ -94,20 +98,17 @@ impl Writer {
             orphan: treatment.orphan,
         };
         match &treatment.strategy {
-            Strategy::Update => self
-                .update(target, manifest, &owner, is_new)
-                .await
-                .map(Some),
-            Strategy::CreateOnly => self.create_only(target, manifest, &owner).await.map(Some),
+            Strategy::Update => self.update(place, manifest, &owner, is_new).await.map(Some),
+            Strategy::CreateOnly => self.create_only(place, manifest, &owner).await.map(Some),
             Strategy::ServerSideApply {
                 field_manager,
                 force,
             } => self
-                .server_side_apply(target, manifest, &owner, field_manager, *force)
+                .server_side_apply(place, manifest, &owner, field_manager, *force)
                 .await
                 .map(Some),
             Strategy::ReadOnly => {
-                let live = target.api(&self.client).get_opt(&target.name).await?;
+                let live = place.api.get_opt(&place.target.name).await?;
                 Ok(live.as_ref().map(value_of))
             }
             Strategy::Refused(why) => Err(ApplyError::Refused(why.clone())),
@@ -116,7 +117,7 @@ impl Writer {
 
     async fn update(
         &self,
-        target: &Target,
+        place: &Place<'_>,
         manifest: &Value,
         owner: &Owner,
         is_new: bool,
@@ -127,30 +128,28 @@ impl Writer {
         loop {
             attempt += 1;
             let live = if exists {
-                self.read(target).await?
+                self.read(place).await?
             } else {
                 None
             };
             let result = match live {
-                None => self.create(target, manifest, owner).await,
-                Some(live) => {
-                    match self.replacement(target, &live, manifest, owner, &fingerprint) {
-                        None => Ok(live),
-                        Some(_) if secret_changes_type(&live, manifest) => {
-                            target
-                                .api(&self.client)
-                                .delete(&target.name, &DeleteParams::default())
-                                .await?;
-                            exists = false;
-                            continue;
-                        }
-                        Some(object) => self.replace(target, &object).await,
+                None => self.create(place, manifest, owner).await,
+                Some(live) => match self.replacement(place, &live, manifest, owner, &fingerprint) {
+                    None => Ok(live),
+                    Some(_) if secret_changes_type(&live, manifest) => {
+                        place
+                            .api
+                            .delete(&place.target.name, &DeleteParams::default())
+                            .await?;
+                        exists = false;
+                        continue;
                     }
-                }
+                    Some(object) => self.replace(place, &object).await,
+                },
             };
             match result {
                 Ok(object) => {
-                    self.remember(target, fingerprint, &object);
+                    self.remember(place, fingerprint, &object);
                     return Ok(object);
                 }
                 Err(error) if attempt < ATTEMPTS_MAX && is_contention(&error) => {
@@ -169,7 +168,7 @@ impl Writer {
     /// the last write: the server's own defaults are no difference.
     fn replacement(
         &self,
-        target: &Target,
+        place: &Place<'_>,
         live: &Value,
         manifest: &Value,
         owner: &Owner,
@@ -180,7 +179,7 @@ impl Writer {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let unchanged = memory
-            .get(&key_of(target))
+            .get(&key_of(place.target))
             .is_some_and(|(known, version)| known == fingerprint && version == version_of(live));
         drop(memory);
         if unchanged && merge::updated_owners(live, owner).is_none() {
@@ -189,7 +188,7 @@ impl Writer {
         merge::updated(live, manifest, owner)
     }
 
-    fn remember(&self, target: &Target, fingerprint: [u8; 32], object: &Value) {
+    fn remember(&self, place: &Place<'_>, fingerprint: [u8; 32], object: &Value) {
         let mut memory = self
             .memory
             .lock()
@@ -197,19 +196,22 @@ impl Writer {
         if memory.len() >= REMEMBERED_MAX {
             memory.clear();
         }
-        memory.insert(key_of(target), (fingerprint, version_of(object).to_owned()));
+        memory.insert(
+            key_of(place.target),
+            (fingerprint, version_of(object).to_owned()),
+        );
     }
 
     async fn create_only(
         &self,
-        target: &Target,
+        place: &Place<'_>,
         manifest: &Value,
         owner: &Owner,
     ) -> Result<Value, ApplyError> {
-        match self.create(target, manifest, owner).await {
+        match self.create(place, manifest, owner).await {
             Err(error) if matches!(Trouble::of(&error), Trouble::AlreadyExists(_)) => {
-                let live = target.api(&self.client).get(&target.name).await?;
-                Ok(self.own(target, value_of(&live), owner).await?)
+                let live = place.api.get(&place.target.name).await?;
+                Ok(self.own(place, value_of(&live), owner).await?)
             }
             other => Ok(other?),
         }
@@ -217,7 +219,7 @@ impl Writer {
 
     async fn server_side_apply(
         &self,
-        target: &Target,
+        place: &Place<'_>,
         manifest: &Value,
         owner: &Owner,
         field_manager: &str,
@@ -226,9 +228,9 @@ impl Writer {
         let mut parameters = PatchParams::apply(field_manager);
         parameters.force = force;
         let patch = Patch::Apply(manifest);
-        let live = match target
-            .api(&self.client)
-            .patch(&target.name, &parameters, &patch)
+        let live = match place
+            .api
+            .patch(&place.target.name, &parameters, &patch)
             .await
         {
             Err(error) if Trouble::of(&error).is_conflict() => {
@@ -236,11 +238,11 @@ impl Writer {
             }
             other => other?,
         };
-        Ok(self.own(target, value_of(&live), owner).await?)
+        Ok(self.own(place, value_of(&live), owner).await?)
     }
 
     /// Sets or removes the work's mark of ownership, if it is not as wanted.
-    async fn own(&self, target: &Target, live: Value, owner: &Owner) -> kube::Result<Value> {
+    async fn own(&self, place: &Place<'_>, live: Value, owner: &Owner) -> kube::Result<Value> {
         let Some(owners) = merge::updated_owners(&live, owner) else {
             return Ok(live);
         };
@@ -249,17 +251,21 @@ impl Writer {
             "resourceVersion": live.pointer("/metadata/resourceVersion"),
             "ownerReferences": owners,
         }});
-        let api = target.api(&self.client);
+        let api = &place.api;
         let patched = api
-            .patch(&target.name, &PatchParams::default(), &Patch::Merge(patch))
+            .patch(
+                &place.target.name,
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
             .await?;
         Ok(value_of(&patched))
     }
 
-    async fn read(&self, target: &Target) -> kube::Result<Option<Value>> {
-        Ok(target
-            .api(&self.client)
-            .get_opt(&target.name)
+    async fn read(&self, place: &Place<'_>) -> kube::Result<Option<Value>> {
+        Ok(place
+            .api
+            .get_opt(&place.target.name)
             .await?
             .as_ref()
             .map(value_of))
@@ -267,7 +273,7 @@ impl Writer {
 
     async fn create(
         &self,
-        target: &Target,
+        place: &Place<'_>,
         manifest: &Value,
         owner: &Owner,
     ) -> kube::Result<Value> {
@@ -276,15 +282,10 @@ impl Writer {
             field_manager: Some(treatment::FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        Ok(value_of(
-            &target
-                .api(&self.client)
-                .create(&parameters, &object)
-                .await?,
-        ))
+        Ok(value_of(&place.api.create(&parameters, &object).await?))
     }
 
-    async fn replace(&self, target: &Target, object: &Value) -> kube::Result<Value> {
+    async fn replace(&self, place: &Place<'_>, object: &Value) -> kube::Result<Value> {
         let mut object = dynamic(object.clone())?;
         object.metadata.managed_fields = None;
         let parameters = PostParams {
@@ -292,9 +293,9 @@ impl Writer {
             ..PostParams::default()
         };
         Ok(value_of(
-            &target
-                .api(&self.client)
-                .replace(&target.name, &parameters, &object)
+            &place
+                .api
+                .replace(&place.target.name, &parameters, &object)
                 .await?,
         ))
     }

@@ -3,6 +3,7 @@
 
 mod addon_tokens;
 mod addons;
+mod executors;
 mod hosted;
 mod hub;
 mod hubs;
@@ -12,6 +13,7 @@ mod partitions;
 mod recovery;
 mod registration;
 mod reporting;
+mod scene;
 mod secrecy;
 mod serve;
 mod wec;

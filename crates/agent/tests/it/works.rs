@@ -1,94 +1,16 @@
 //! Works: from the mailbox to the WEC and back.
 
-use crate::hub::Hub;
-use crate::registered;
+use crate::scene::Scene;
+use crate::scene::config_map;
+use crate::scene::work;
 use crate::until;
-use crate::wec::Wec;
 use hyades_api::conditions;
 use hyades_api::conditions::work as known;
-use hyades_api::work::AppliedManifestWork;
-use hyades_api::work::ManifestWork;
-use hyades_runtime::k8s_openapi::api::core::v1::ConfigMap;
-use hyades_runtime::kube::Api;
 use hyades_runtime::kube::api::DeleteParams;
-use hyades_runtime::kube::api::Patch;
-use hyades_runtime::kube::api::PatchParams;
-use hyades_runtime::kube::api::PostParams;
-use serde_json::Value;
 use serde_json::json;
 use std::time::Duration;
 use std::time::Instant;
 use tokio::task::LocalSet;
-
-fn config_map(name: &str, value: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": "default"}, "data": {"a": value},
-    })
-}
-
-fn work(name: &str, spec: Value) -> ManifestWork {
-    serde_json::from_value(
-        json!({"metadata": {"name": name, "namespace": "cluster1"}, "spec": spec}),
-    )
-    .expect("a work")
-}
-
-struct Scene {
-    works: Api<ManifestWork>,
-    maps: Api<ConfigMap>,
-    applied: Api<AppliedManifestWork>,
-    _hub: Hub,
-    _wec: Wec,
-}
-
-impl Scene {
-    async fn start() -> Self {
-        let (hub, wec) = registered().await;
-        Self {
-            works: Api::namespaced(hub.client.clone(), "cluster1"),
-            maps: Api::namespaced(wec.client.clone(), "default"),
-            applied: Api::all(wec.client.clone()),
-            _hub: hub,
-            _wec: wec,
-        }
-    }
-
-    async fn create(&self, work: &ManifestWork) {
-        self.works
-            .create(&PostParams::default(), work)
-            .await
-            .expect("a work");
-    }
-
-    async fn replace_manifests(&self, name: &str, manifests: Value) {
-        let patch = Patch::Merge(json!({"spec": {"workload": {"manifests": manifests}}}));
-        self.works
-            .patch(name, &PatchParams::default(), &patch)
-            .await
-            .expect("an edit");
-    }
-
-    async fn until_map(&self, name: &str, value: Option<&str>) {
-        until(&format!("ConfigMap {name} is {value:?}"), async || {
-            let map = self.maps.get_opt(name).await.expect("an answer");
-            let found = map.and_then(|map| map.data?.get("a").cloned());
-            (found.as_deref() == value).then_some(())
-        })
-        .await;
-    }
-
-    /// Waits until the work says so about its present generation.
-    async fn until_told(&self, name: &str, kind: &str, status: &str) -> ManifestWork {
-        until(&format!("work {name} says {kind}={status}"), async || {
-            let work = self.works.get_opt(name).await.expect("an answer")?;
-            let condition = conditions::find(&work.status.conditions, kind)?;
-            let current = condition.observed_generation == work.metadata.generation;
-            (condition.status == status && current).then_some(work.clone())
-        })
-        .await
-    }
-}
 
 #[tokio::test]
 async fn a_work_is_applied_follows_its_edits_and_goes_with_its_objects() {
@@ -230,14 +152,6 @@ async fn what_cannot_be_applied_is_told_and_does_not_stop_the_rest() {
             scene.until_map("fine", Some("1")).await;
             let condition = &told.status.resource_status.manifests[0].conditions[0];
             assert_eq!(condition.message, "Failed to apply manifest: no matches for kind \"Widget\" in version \"example.com/v1\"");
-
-            let executor = json!({"subject": {"type": "ServiceAccount", "serviceAccount": {"namespace": "default", "name": "x"}}});
-            let spec = json!({"workload": {"manifests": [config_map("never", "1")]}, "executor": executor});
-            scene.create(&work("executed", spec)).await;
-            let told = scene.until_told("executed", known::APPLIED, "False").await;
-            let message = &told.status.resource_status.manifests[0].conditions[0].message;
-            assert!(message.contains("spec.executor is not supported"), "{message}");
-            scene.until_map("never", None).await;
         })
         .await;
 }

@@ -20,6 +20,7 @@ pub mod tokens;
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use hyades_pki::Authority;
 use hyades_pki::ServiceAccountKey;
 use hyades_schema::selector::Selector;
@@ -134,12 +135,8 @@ impl Access {
         })
     }
 
-    fn acting_user(
-        &self,
-        user: UserInfo,
-        credentials: &Credentials<'_>,
-    ) -> Result<UserInfo, Status> {
-        let asked = impersonation::requested(credentials.headers)
+    fn acting_user(&self, user: UserInfo, headers: &HeaderMap) -> Result<UserInfo, Status> {
+        let asked = impersonation::requested(headers)
             .map_err(|error| Status::bad_request(error.to_string()))?;
         let Some(asked) = asked else {
             return Ok(user);
@@ -166,7 +163,11 @@ impl Guard for Access {
                 tracing::debug!(%refused, "credentials refused");
                 Status::unauthorized()
             })?;
-        self.acting_user(user, credentials)
+        self.acting_user(user, credentials.headers)
+    }
+
+    fn acting_as(&self, user: UserInfo, headers: &HeaderMap) -> Result<UserInfo, Status> {
+        self.acting_user(user, headers)
     }
 
     fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Result<(), Status> {

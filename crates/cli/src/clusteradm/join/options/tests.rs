@@ -97,8 +97,8 @@ fn what_cannot_be_had_is_refused_by_name() {
             "--enable-sync-labels",
         ),
         (
-            &["--feature-gates", "ExecutorValidatingCaches=true"],
-            "ExecutorValidatingCaches",
+            &["--feature-gates", "V1beta1CSRAPICompatibility=true"],
+            "V1beta1CSRAPICompatibility",
         ),
     ] {
         let error = complete(words).expect_err("refused");
