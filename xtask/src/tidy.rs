@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["*"]),
     ("distribution", &["api", "gotmpl", "jsonpath", "runtime"]),
     ("fleet", &["*"]),
+    ("gotmpl", &[]),
     ("host", &["api", "node", "pki", "runtime", "space", "store"]),
     ("inventory", &["api", "pki", "runtime"]),
     ("jsonpath", &[]),
@@ -34,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without IO: none of these may use an asynchronous runtime or an HTTP stack.
-const WITHOUT_IO: &[&str] = &["api", "jsonpath", "pki", "schema"];
+const WITHOUT_IO: &[&str] = &["api", "gotmpl", "jsonpath", "pki", "schema"];
 const IO_CRATES: &[&str] = &["hyper", "hyper-util", "reqwest", "tokio", "tower"];
 
 /// Checks everything.
