@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::ClusterName;
 use hyades_pki::Certificate;
+use hyades_pki::Kubeconfig;
 use hyades_pki::kubeconfig::User;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
@@ -75,18 +76,14 @@ impl Credentials {
         })
     }
 
-    /// A kubeconfig with certificate and key inside, for a client in this process.
-    ///
-    /// # Errors
-    ///
-    /// Those of writing YAML.
-    pub fn client_kubeconfig(&self) -> Result<String, hyades_pki::KubeconfigError> {
+    /// A kubeconfig that presents these credentials, with certificate and key in it.
+    pub fn client_kubeconfig(&self) -> Kubeconfig {
         let user = User {
             client_certificate_data: Some(STANDARD.encode(&self.certificate_pem)),
             client_key_data: Some(STANDARD.encode(&self.key_pem)),
             ..User::default()
         };
-        self.endpoint.kubeconfig_of(user)
+        self.endpoint.kubeconfig(user)
     }
 
     /// The Secret's data for these credentials.

@@ -94,7 +94,7 @@ impl HubEndpoint {
     }
 
     /// The kubeconfig for the agent's own identity: the same hub, and `user` to present.
-    fn kubeconfig(&self, user: User) -> Kubeconfig {
+    pub(crate) fn kubeconfig(&self, user: User) -> Kubeconfig {
         let mut cluster = self.cluster.clone();
         cluster.other.remove("insecure-skip-tls-verify");
         Kubeconfig {

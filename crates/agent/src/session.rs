@@ -17,6 +17,8 @@ pub struct Session {
     pub identity: AgentIdentity,
     /// The hub's server URL exactly as in the kubeconfig: what tells hubs apart.
     pub server: String,
+    /// Whether the hub is known to have let the agent in.
+    pub is_admitted: bool,
 }
 
 impl std::fmt::Debug for Session {
@@ -44,17 +46,13 @@ impl Session {
         component: &str,
     ) -> Result<Self, ClientError> {
         let origin = "of the agent's own credentials";
-        let text = credentials
-            .client_kubeconfig()
-            .map_err(|error| ClientError::Kubeconfig {
-                origin: origin.to_owned(),
-                reason: error.to_string(),
-            })?;
         let user_agent = component::user_agent(component);
+        let kubeconfig = credentials.client_kubeconfig();
         Ok(Self {
-            client: client::from_kubeconfig(&text, origin, &user_agent).await?,
+            client: client::from_parsed(&kubeconfig, origin, &user_agent).await?,
             server: credentials.endpoint.server().to_owned(),
             identity,
+            is_admitted: false,
         })
     }
 }

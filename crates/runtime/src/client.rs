@@ -11,6 +11,7 @@ use kube::Config;
 use kube::client::Body;
 use kube::config::KubeConfigOptions;
 use kube::config::Kubeconfig;
+use serde::Serialize;
 use std::time::Duration;
 
 /// The header that names whom a request acts as.
@@ -91,6 +92,14 @@ pub async fn config_from_text(text: &str, origin: &str) -> Result<Config, Client
     };
     let kubeconfig =
         Kubeconfig::from_yaml(text).map_err(|error| broken(without_content(&error.to_string())))?;
+    config_from(kubeconfig, origin).await
+}
+
+async fn config_from(kubeconfig: Kubeconfig, origin: &str) -> Result<Config, ClientError> {
+    let broken = |reason: String| ClientError::Kubeconfig {
+        origin: origin.to_owned(),
+        reason,
+    };
     if let Some(field) = outside_reference(&kubeconfig) {
         return Err(broken(format!(
             "it uses {field}; only credentials that stand in the kubeconfig itself are accepted"
@@ -171,6 +180,20 @@ pub fn acting_as(client: &Client, user: &str) -> Result<Client, http::Error> {
         async move { inner.send(request).await }
     });
     Ok(Client::new(acting, client.default_namespace()))
+}
+
+/// Makes a client from a kubeconfig that is at hand as an object, under the same rules.
+pub async fn from_parsed(
+    kubeconfig: &impl Serialize,
+    origin: &str,
+    user_agent: &str,
+) -> Result<Client, ClientError> {
+    let parsed = serde_json::to_value(kubeconfig).and_then(serde_json::from_value);
+    let parsed = parsed.map_err(|error| ClientError::Kubeconfig {
+        origin: origin.to_owned(),
+        reason: without_content(&error.to_string()),
+    })?;
+    connect(config_from(parsed, origin).await?, user_agent)
 }
 
 /// A GET of `path` on the API server, for the pages that are no objects: `/livez`, `/version`.

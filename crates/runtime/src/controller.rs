@@ -28,6 +28,13 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+/// How a watch that failed is tried again. The first pause is short, because rights are often given
+/// a few milliseconds after what shows that they will be.
+const WATCHING: Policy = Policy {
+    base: Duration::from_millis(20),
+    ..Policy::API
+};
+
 /// A change seen by a watch. The store already holds it when the handler is called.
 #[derive(Debug)]
 pub enum Change<'a, K> {
@@ -168,6 +175,9 @@ where
 /// cache is dropped. `managedFields` are dropped from every object: no controller reads them and
 /// they are often the larger half.
 ///
+/// What is there comes over the same request as what changes (a streaming list); a server that
+/// cannot do that is asked for a list first.
+///
 /// Failures are logged in plain words and tried again with growing delays, for ever: a watch has
 /// no other end than its owner's.
 pub fn watch<K>(
@@ -215,9 +225,10 @@ where
     let progressing = progress.clone();
     let plural = K::plural(&K::DynamicType::default()).into_owned();
     let task = tokio::spawn(async move {
-        let mut backoff = Backoff::new(Policy::API);
-        let start = || Box::pin(watcher(api.clone(), config.clone()));
-        let mut events = start();
+        let mut backoff = Backoff::new(WATCHING);
+        let mut config = config.streaming_lists();
+        let start = |config: &watcher::Config| Box::pin(watcher(api.clone(), config.clone()));
+        let mut events = start(&config);
         loop {
             match events.try_next().await {
                 Ok(None) => return,
@@ -229,11 +240,12 @@ where
                     });
                     deliver(&reader, &mut writer, &progressing, event, &mut on_change);
                 }
+                Err(error) if lists_first(&error, &mut config) => events = start(&config),
                 Err(error) => {
                     if is_from_the_future(&error) {
                         // A server restored from a backup counts from an earlier revision: what
                         // was seen is no place to go on from, now or ever.
-                        events = start();
+                        events = start(&config);
                     }
                     let trouble = Trouble::of_watch(&error);
                     let delay = pause_after(&trouble, &mut backoff, &plural);
@@ -248,6 +260,21 @@ where
         progress,
         task: task.abort_handle(),
     }
+}
+
+/// Falls back to a list and a watch when the server refuses a streaming list, as those before
+/// Kubernetes 1.32 do unless told otherwise. Whatever else is wrong with the request, the list will
+/// tell.
+fn lists_first(error: &watcher::Error, config: &mut watcher::Config) -> bool {
+    let refused = matches!(
+        error,
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.is_invalid() || status.code == 400
+    );
+    let streams = config.initial_list_strategy == watcher::InitialListStrategy::StreamingList;
+    if refused && streams {
+        config.initial_list_strategy = watcher::InitialListStrategy::ListWatch;
+    }
+    refused && streams
 }
 
 /// Whether the server has not come as far as the revision that a watch wants to go on from.

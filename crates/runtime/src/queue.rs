@@ -31,14 +31,24 @@ struct Shared<K> {
 }
 
 struct State<K> {
+    /// Keys in the order they are taken in, those for whom somebody waits apart. A key that moved
+    /// from one to the other is passed over where it was: what counts is `waiting`.
     ready: VecDeque<K>,
-    waiting: HashSet<K>,
+    urgent: VecDeque<K>,
+    waiting: HashMap<K, Urgency>,
     running: HashSet<K>,
-    again: HashSet<K>,
+    again: HashMap<K, Urgency>,
     delayed: BTreeMap<(Instant, u64), K>,
     due: HashMap<K, (Instant, u64)>,
     failures: HashMap<K, u32>,
     sequence: u64,
+}
+
+/// Whether a key goes before others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    InTurn,
+    First,
 }
 
 impl<K> Clone for Queue<K> {
@@ -66,9 +76,10 @@ impl<K: Clone + Eq + Hash + Debug> Queue<K> {
     pub fn new() -> Self {
         let state = State {
             ready: VecDeque::new(),
-            waiting: HashSet::new(),
+            urgent: VecDeque::new(),
+            waiting: HashMap::new(),
             running: HashSet::new(),
-            again: HashSet::new(),
+            again: HashMap::new(),
             delayed: BTreeMap::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
@@ -84,11 +95,21 @@ impl<K: Clone + Eq + Hash + Debug> Queue<K> {
 
     /// Puts `key` in the queue now.
     pub fn add(&self, key: K) {
+        self.put(key, Urgency::InTurn);
+    }
+
+    /// Puts `key` in the queue before those that [`Queue::add`] put there: somebody waits for what
+    /// has been begun, and asks again and again meanwhile.
+    pub fn add_first(&self, key: K) {
+        self.put(key, Urgency::First);
+    }
+
+    fn put(&self, key: K, urgency: Urgency) {
         let mut state = self.lock();
         if state.running.contains(&key) {
-            state.again.insert(key);
+            state.run_again(key, urgency);
         } else {
-            state.push(key);
+            state.push(key, urgency);
             drop(state);
             self.shared.changed.notify_one();
         }
@@ -135,7 +156,7 @@ impl<K: Clone + Eq + Hash + Debug> Queue<K> {
                 let now = Instant::now();
                 state.promote(now);
                 if let Some(key) = state.take() {
-                    let more = !state.ready.is_empty();
+                    let more = !state.waiting.is_empty();
                     drop(state);
                     if more {
                         // One notification wakes one worker; pass it on while there is work.
@@ -162,8 +183,8 @@ impl<K: Clone + Eq + Hash + Debug> Queue<K> {
     pub fn done(&self, key: &K) {
         let mut state = self.lock();
         state.running.remove(key);
-        if let Some(key) = state.again.take(key) {
-            state.push(key);
+        if let Some((key, urgency)) = state.again.remove_entry(key) {
+            state.push(key, urgency);
             drop(state);
             self.shared.changed.notify_one();
         }
@@ -184,7 +205,7 @@ impl<K: Clone + Eq + Hash + Debug> Queue<K> {
 
     /// Keys that wait now, delayed ones not counted.
     pub fn len(&self) -> usize {
-        self.lock().ready.len()
+        self.lock().waiting.len()
     }
 
     /// Whether no key waits now.
@@ -202,22 +223,37 @@ impl<K: Clone + Eq + Hash + Debug> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Debug> State<K> {
-    fn push(&mut self, key: K) {
-        if self.waiting.len() >= MAX_KEYS {
+    fn push(&mut self, key: K, urgency: Urgency) {
+        let known = self.waiting.get(&key).copied();
+        if known >= Some(urgency) {
+            return;
+        }
+        if known.is_none() && self.waiting.len() >= MAX_KEYS {
             tracing::error!(?key, "work queue holds {MAX_KEYS} keys: refusing one more");
             return;
         }
-        if self.waiting.insert(key.clone()) {
-            self.ready.push_back(key);
+        self.waiting.insert(key.clone(), urgency);
+        match urgency {
+            Urgency::InTurn => self.ready.push_back(key),
+            Urgency::First => self.urgent.push_back(key),
         }
     }
 
+    fn run_again(&mut self, key: K, urgency: Urgency) {
+        let known = self.again.entry(key).or_insert(urgency);
+        *known = urgency.max(*known);
+    }
+
     fn take(&mut self) -> Option<K> {
-        let key = self.ready.pop_front()?;
-        self.waiting.remove(&key);
-        self.undelay(&key);
-        self.running.insert(key.clone());
-        Some(key)
+        loop {
+            let next = self.urgent.pop_front();
+            let key = next.or_else(|| self.ready.pop_front())?;
+            if self.waiting.remove(&key).is_some() {
+                self.undelay(&key);
+                self.running.insert(key.clone());
+                return Some(key);
+            }
+        }
     }
 
     fn undelay(&mut self, key: &K) {
@@ -234,9 +270,9 @@ impl<K: Clone + Eq + Hash + Debug> State<K> {
             let key = entry.remove();
             self.due.remove(&key);
             if self.running.contains(&key) {
-                self.again.insert(key);
+                self.run_again(key, Urgency::InTurn);
             } else {
-                self.push(key);
+                self.push(key, Urgency::InTurn);
             }
         }
     }
@@ -254,6 +290,23 @@ mod tests {
         queue.add("a");
         assert_eq!(queue.next().await, "a");
         assert_eq!(queue.next().await, "b");
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_key_that_somebody_waits_for_goes_before_the_others() {
+        let queue = Queue::new();
+        ["a", "b", "c"].into_iter().for_each(|key| queue.add(key));
+        queue.add_first("c");
+        queue.add("c");
+        assert_eq!(queue.len(), 3);
+        let key = queue.next().await;
+        assert_eq!(key, "c");
+        queue.add_first("c");
+        queue.done(&key);
+        for expected in ["c", "a", "b"] {
+            assert_eq!(queue.next().await, expected);
+        }
         assert!(queue.is_empty());
     }
 

@@ -31,6 +31,13 @@ const CHECKPOINT_WRITES_MAX: usize = 4096;
 /// before the next, twice over, so that reserving never costs a commit of its own.
 const RESERVED_REVISIONS: u64 = 2 * CHECKPOINT_WRITES_MAX as u64;
 
+/// Writes in a batch that show that many write at the same time.
+const CROWD_WRITES: usize = 4;
+/// How long the next batch is gathered after one of a crowd. A commit costs the processor and the
+/// disk about the same however large it is, so that a crowd is served sooner by fewer of them;
+/// whoever writes alone never waits.
+const GATHERING: Duration = Duration::from_micros(500);
+
 /// Starts the thread; the receiver turns true when it has ended and the file is closed.
 pub(crate) fn spawn(
     shared: Arc<Shared>,
@@ -120,8 +127,13 @@ impl Parts {
 
 impl Committer {
     fn run(mut self) {
+        let mut crowded = false;
         let outcome = loop {
+            if crowded {
+                std::thread::sleep(GATHERING);
+            }
             let turn = self.wait();
+            crowded = turn.work.len() >= CROWD_WRITES;
             let is_last = turn.is_closing && turn.work.is_empty();
             let parts = Parts::of(turn.work);
             if is_last || self.must_write(&parts, Instant::now()) {

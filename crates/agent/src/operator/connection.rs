@@ -117,7 +117,7 @@ pub async fn test_hub(clients: &mut Clients, secret: Option<&Secret>) -> Finding
             format!("Secret {name} is not complete"),
         );
     };
-    let kubeconfig = match credentials.client_kubeconfig() {
+    let kubeconfig = match credentials.client_kubeconfig().to_yaml() {
         Ok(kubeconfig) => kubeconfig,
         Err(error) => return Finding::new("HubKubeConfigError", error.to_string()),
     };

@@ -24,13 +24,13 @@ use tokio::time::Instant;
 const ASKING: Policy = Policy {
     base: Duration::from_millis(8),
     cap: Duration::from_secs(15),
-    factor: 2.0,
+    factor: 3.0,
     jitter: 0.3,
 };
 
 /// How long the agent asks before it also watches with its first credentials, over a connection of
 /// its own: by then the hub does not let everybody in by itself, and a person may take days.
-const SCOUT_AFTER: Duration = Duration::from_secs(1);
+const SCOUT_AFTER: Duration = Duration::from_secs(4);
 
 /// How often a wait that lasts is mentioned in the log.
 const MENTION_EVERY: Duration = Duration::from_secs(60);

@@ -106,9 +106,9 @@ async fn register(
     let moved = former.filter(|_| !matches!(why, Invalid::OtherHub(_)));
     let moved = moved.filter(|former| former.moved_from.is_some());
     let endpoint = moved.map_or(&candidate.endpoint, |former| &former.endpoint);
-    let kubeconfig = readdressed(&candidate.kubeconfig, endpoint);
-    let kubeconfig = kubeconfig.unwrap_or_else(|_| candidate.kubeconfig.clone());
-    let client = match client(&kubeconfig).await {
+    let elsewhere = moved.and_then(|_| readdressed(&candidate.kubeconfig, endpoint).ok());
+    let kubeconfig = elsewhere.as_deref().unwrap_or(&candidate.kubeconfig);
+    let client = match client(kubeconfig).await {
         Ok(client) => client,
         Err(error) => {
             let message = format!("{error}; waiting for another");

@@ -192,7 +192,10 @@ async fn registered(
 ) -> Infallible {
     let first = acceptance::wait(shared, session, contact).await;
     // Works have no rights before, so nobody needs the session before.
-    shared.sessions.send_replace(Some(session.clone()));
+    shared.sessions.send_replace(Some(Session {
+        is_admitted: true,
+        ..session.clone()
+    }));
     let (lease_sender, lease_duration) = watch::channel(lease_duration(&first));
     current.send_replace(Some(first));
     let written = Arc::new(Written::default());

@@ -197,7 +197,9 @@ async fn serve(
     context: &Context,
     wec: &Client,
 ) {
-    await_access(&session).await;
+    if !session.is_admitted {
+        await_access(&session).await;
+    }
     let hash = hub_hash(&session.server);
     tracing::info!(
         "serving the mailbox {} of {}",

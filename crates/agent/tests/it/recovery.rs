@@ -137,7 +137,7 @@ async fn an_expired_certificate_opens_nothing_but_its_own_renewal() {
             let wec = Wec::start("cluster1").await;
             cut_off(&hub, &wec, HOUR_SECONDS).await;
             let credentials = Credentials::read(&wec.hub_secret().await).expect("credentials");
-            let text = credentials.client_kubeconfig().expect("YAML");
+            let text = credentials.client_kubeconfig().to_yaml().expect("YAML");
             let client = hyades_runtime::client::from_kubeconfig(&text, "test", "test")
                 .await
                 .expect("a client");

@@ -216,7 +216,7 @@ async fn claims_beyond_the_limit_are_left_out_and_people_are_told() {
 /// A client with the agent's own credentials.
 async fn agents_client(wec: &Wec) -> Client {
     let credentials = Credentials::read(&wec.hub_secret().await).expect("credentials");
-    let kubeconfig = credentials.client_kubeconfig().expect("YAML");
+    let kubeconfig = credentials.client_kubeconfig().to_yaml().expect("YAML");
     let client = client::from_kubeconfig(&kubeconfig, "test", "test").await;
     client.expect("a client")
 }

@@ -33,7 +33,6 @@ use hyades_api::features;
 use hyades_api::identity::ClusterName;
 use hyades_runtime::Trouble;
 use hyades_runtime::events::EventType;
-use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::kube::ResourceExt;
 use jiff::Timestamp;
 use seen::APPROVED_REASON;
@@ -151,8 +150,7 @@ impl Approver {
             }
             Verdict::Deny(reason, message) => {
                 tracing::warn!("request {name} is denied: {message}");
-                let live = self.live(&name).await?;
-                self.conclude(live, "Denied", reason, &message).await?;
+                self.conclude(object, "Denied", reason, &message).await?;
                 self.tell(object, EventType::Warning, reason, &message)
                     .await;
                 Ok(None)
@@ -169,8 +167,7 @@ impl Approver {
                         " because the agent showed the expired certificate of this key",
                     ),
                 };
-                let live = self.live(&name).await?;
-                self.conclude(live, "Approved", APPROVED_REASON, message)
+                self.conclude(object, "Approved", APPROVED_REASON, message)
                     .await?;
                 self.tell_approval(object, "ManagedClusterCSRAutoApproved", by)
                     .await;
@@ -279,9 +276,12 @@ impl Approver {
             return Ok(None);
         };
         match self.hub.owner_of(&request.agent.cluster) {
-            None => self.approve(live, request, None, APPROVED_MESSAGE).await?,
+            None => {
+                self.approve(object, request, None, APPROVED_MESSAGE)
+                    .await?;
+            }
             Some(owner) if owner.agent == request.agent => {
-                self.conclude(live, "Approved", APPROVED_REASON, APPROVED_MESSAGE)
+                self.conclude(object, "Approved", APPROVED_REASON, APPROVED_MESSAGE)
                     .await?;
             }
             // The name was given away while the server was asked: decide again.
@@ -320,19 +320,11 @@ impl Approver {
             Approval::Rule(rule) => Some(self.hub.invitation_by(rule)),
             _ => None,
         };
-        // Nothing was awaited since the situation was looked at: from here on the name is this
-        // agent's, and a request decided meanwhile finds it taken.
-        self.hub.claim(request, None);
         if let Approval::Rule(rule) = &approval {
             observed.tally.reserve(cluster.as_str(), rule);
         }
-        let live = self.live(&object.name_any()).await;
-        let approved = match live {
-            Ok(live) => self.approve(live, request, invitation, &message).await,
-            Err(trouble) => Err(trouble),
-        };
+        let approved = self.approve(object, request, invitation, &message).await;
         if approved.is_err() {
-            self.hub.release(cluster);
             observed.tally.release(cluster.as_str());
             // Its reconciliation waited for this approval.
             observed.queues.clusters.add(cluster.as_str().to_owned());
@@ -343,26 +335,28 @@ impl Approver {
         Ok(())
     }
 
-    /// Approves a request that gives its agent the name. From the start the name is this agent's,
-    /// even before the pin is written.
+    /// Approves a request that gives its agent the name. Nothing may be awaited between the look at
+    /// the situation and this: from the start the name is this agent's, and a request decided
+    /// meanwhile finds it taken.
     async fn approve(
         &self,
-        live: CertificateSigningRequest,
+        object: &SeenRequest,
         request: &Request,
         invitation: Option<joining::Invitation>,
         message: &str,
     ) -> Result<(), Trouble> {
         let cluster = &request.agent.cluster;
+        // Its agent asks for its rights from here on until it has them.
         let wake = || {
             let queues = &self.hub.observed.queues;
-            queues.clusters.add(cluster.as_str().to_owned());
+            queues.clusters.add_first(cluster.as_str().to_owned());
         };
         let accepts = invitation.is_some();
         self.hub.claim(request, invitation);
         if accepts {
             wake();
         }
-        let approved = self.conclude(live, "Approved", APPROVED_REASON, message);
+        let approved = self.conclude(object, "Approved", APPROVED_REASON, message);
         match approved.await {
             Ok(()) => self.hub.confirm(cluster),
             Err(trouble) => {

@@ -134,7 +134,7 @@ async fn a_name_follows_its_owner_to_the_key_of_a_renewal_and_leaves_the_former_
     assert_eq!(
         its.hub_writes().commits(),
         [
-            format!("PUT {requests}/{renewal}/approval"),
+            format!("PATCH {requests}/{renewal}/approval"),
             "PATCH /api/v1/namespaces/c1".to_owned()
         ]
     );

@@ -253,6 +253,7 @@ async fn a_join_by_rule_costs_ten_commits_of_the_hub_of_which_four_wait_for_each
     its.hub_writes().clear();
     join("c2").await;
     expect_test::expect![[r#"
+        PATCH /apis/certificates.k8s.io/v1/certificatesigningrequests/
         PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2
         PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2
         PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2/status
@@ -261,8 +262,7 @@ async fn a_join_by_rule_costs_ten_commits_of_the_hub_of_which_four_wait_for_each
         PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/c2/rolebindings/open-cluster-management:managedcluster:c2:registration
         PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/c2/rolebindings/open-cluster-management:managedcluster:c2:work
         POST /api/v1/namespaces
-        POST /apis/coordination.k8s.io/v1/namespaces/c2/leases
-        PUT /apis/certificates.k8s.io/v1/certificatesigningrequests/"#]].assert_eq(&commits_of_a_join(&its));
+        POST /apis/coordination.k8s.io/v1/namespaces/c2/leases"#]].assert_eq(&commits_of_a_join(&its));
 }
 
 #[tokio::test]
@@ -297,6 +297,7 @@ async fn a_wec_accepted_before_its_agent_asks_has_each_of_its_rights_written_onc
     // when it first renews its lease.
     expect_test::expect![[r#"
         PATCH /api/v1/namespaces/c2
+        PATCH /apis/certificates.k8s.io/v1/certificatesigningrequests/
         PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2
         PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2/status
         PATCH /apis/cluster.open-cluster-management.io/v1/managedclusters/c2/status
@@ -305,8 +306,7 @@ async fn a_wec_accepted_before_its_agent_asks_has_each_of_its_rights_written_onc
         PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/c2/rolebindings/open-cluster-management:managedcluster:c2:registration
         PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/c2/rolebindings/open-cluster-management:managedcluster:c2:work
         POST /api/v1/namespaces
-        POST /apis/coordination.k8s.io/v1/namespaces/c2/leases
-        PUT /apis/certificates.k8s.io/v1/certificatesigningrequests/"#]].assert_eq(&commits_of_a_join(&its));
+        POST /apis/coordination.k8s.io/v1/namespaces/c2/leases"#]].assert_eq(&commits_of_a_join(&its));
 }
 
 /// What the hub wrote for a WEC, without what sets and rules count, a line each.

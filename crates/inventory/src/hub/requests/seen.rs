@@ -94,6 +94,8 @@ pub(in super::super) enum Standing {
     },
     /// It is denied.
     Denied,
+    /// Somebody gave up on it before anyone decided.
+    Failed,
 }
 
 /// A request as the hub keeps it.
@@ -187,6 +189,7 @@ fn standing(object: &CertificateSigningRequest) -> Standing {
     }
     match find("Denied") {
         Some(_) => Standing::Denied,
+        None if conditions.flatten().next().is_some() => Standing::Failed,
         None => Standing::Pending,
     }
 }

@@ -6,6 +6,7 @@ use super::seen::SeenRequest;
 use hyades_api::names;
 use hyades_api::names::namespaces;
 use hyades_runtime::Trouble;
+use hyades_runtime::apply;
 use hyades_runtime::events::EventType;
 use hyades_runtime::k8s_openapi::api::authorization::v1::ResourceAttributes;
 use hyades_runtime::k8s_openapi::api::authorization::v1::SubjectAccessReview;
@@ -16,8 +17,11 @@ use hyades_runtime::k8s_openapi::api::core::v1::ObjectReference;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
+use hyades_runtime::kube::api::Patch;
+use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
+use serde_json::json;
 use std::time::Instant;
 
 impl Approver {
@@ -34,33 +38,33 @@ impl Approver {
         api.get(name).await.map_err(|error| Trouble::of(&error))
     }
 
-    /// Writes a decision, unless there is one already.
+    /// Writes a decision, unless there is one already: the API server refuses it when the request
+    /// is no longer the one that was looked at.
     pub(super) async fn conclude(
         &self,
-        mut object: CertificateSigningRequest,
+        object: &SeenRequest,
         type_: &str,
         reason: &str,
         message: &str,
     ) -> Result<(), Trouble> {
-        if !SeenRequest::from(object.clone()).is_pending() {
+        if !object.is_pending() {
             return Err(Trouble::Conflict("somebody decided already".to_owned()));
         }
-        let status = object.status.get_or_insert_default();
         let now = Time(Timestamp::now());
-        status
-            .conditions
-            .get_or_insert_default()
-            .push(CertificateSigningRequestCondition {
-                type_: type_.to_owned(),
-                status: "True".to_owned(),
-                reason: Some(reason.to_owned()),
-                message: Some(message.to_owned()),
-                last_update_time: Some(now.clone()),
-                last_transition_time: Some(now),
-            });
+        let decision = CertificateSigningRequestCondition {
+            type_: type_.to_owned(),
+            status: "True".to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_update_time: Some(now.clone()),
+            last_transition_time: Some(now),
+        };
+        // A pending request has no conditions that this could overwrite.
+        let changes = json!({"status": {"conditions": [decision]}});
         let api = Api::<CertificateSigningRequest>::all(self.hub.client.clone());
-        let name = object.name_any();
-        api.replace_subresource("approval", &name, &PostParams::default(), &object)
+        let patch = Patch::Merge(apply::guarded_patch(object, changes));
+        let parameters = PatchParams::default();
+        api.patch_subresource("approval", &object.name_any(), &parameters, &patch)
             .await
             .map(|_| ())
             .map_err(|error| Trouble::of(&error))

@@ -11,6 +11,7 @@ use hyades_pki::CertificateRequest;
 use hyades_pki::Key;
 use hyades_pki::Subject;
 use hyades_runtime::k8s_openapi::ByteString;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use serde_json::json;
 
 const BOOTSTRAP: &str = names::BOOTSTRAP_SERVICE_ACCOUNT_USER;

@@ -236,7 +236,7 @@ async fn hub(
         .unwrap_or_default();
     match credentials.filter(|_| is_valid) {
         Some(credentials) => {
-            let kubeconfig = credentials.client_kubeconfig().ok()?;
+            let kubeconfig = credentials.client_kubeconfig().to_yaml().ok()?;
             let mut seen = look(&kubeconfig, credentials.endpoint, As::Agent, &name).await;
             seen.token_answer = match newcomer {
                 Some(kubeconfig) => Some(token_answer(&kubeconfig).await),
