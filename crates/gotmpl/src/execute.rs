@@ -43,11 +43,16 @@ struct State<'a> {
     output: String,
     /// What is being evaluated.
     node: Option<&'a dyn Located>,
-    steps: usize,
+    /// How many more steps may be taken.
+    steps: &'a mut usize,
     depth: usize,
 }
 
-pub(crate) fn execute<'a>(template: &'a Template, data: Item<'a>) -> Done<String> {
+pub(crate) fn execute<'a>(
+    template: &'a Template,
+    data: Item<'a>,
+    steps: &'a mut usize,
+) -> Done<String> {
     let data = data.unboxed().found();
     let mut state = State {
         template,
@@ -55,7 +60,7 @@ pub(crate) fn execute<'a>(template: &'a Template, data: Item<'a>) -> Done<String
         variables: vec![("$", data.clone())],
         output: String::new(),
         node: None,
-        steps: 0,
+        steps,
         depth: 0,
     };
     if let Some(root) = template.definitions.get(&template.name) {
@@ -94,8 +99,9 @@ impl<'a> State<'a> {
     }
 
     fn spend(&mut self, steps: usize) -> Done<()> {
-        self.steps = self.steps.saturating_add(steps);
-        if self.steps > MAX_STEPS {
+        let left = self.steps.checked_sub(steps);
+        *self.steps = left.unwrap_or(0);
+        if left.is_none() {
             return self.fail(format!(
                 "the template takes more than {MAX_STEPS} steps, which is the limit: \
                  loop over less"

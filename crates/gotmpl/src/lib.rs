@@ -52,7 +52,7 @@ pub const MAX_EXECUTION_DEPTH: usize = 250;
 /// Bytes that one execution may write: what fits into a Kubernetes object at all.
 pub const MAX_OUTPUT_BYTES: usize = 1024 * 1024;
 
-/// Steps of one execution, at most. A step is a node evaluated, an item of a range, or
+/// Steps of one execution, or of all that share a [`Budget`], at most. A step is a node evaluated, an item of a range, or
 /// [`BYTES_PER_STEP`] bytes handled by a function. Some tens of milliseconds.
 pub const MAX_STEPS: usize = 200_000;
 
@@ -141,6 +141,19 @@ impl ExecuteError {
     }
 }
 
+/// What executions may still cost: [`MAX_STEPS`] in the beginning. Templates that stand in one
+/// object share one, so that many are no way around the limit of each.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    steps: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { steps: MAX_STEPS }
+    }
+}
+
 /// A parsed template with those it defines.
 #[derive(Debug, Clone)]
 pub struct Template {
@@ -185,15 +198,19 @@ impl Template {
     ///
     /// # Errors
     /// What Go's executor would say, or that a limit is exceeded.
-    pub fn execute(&self, data: &Value) -> Result<String, ExecuteError> {
-        execute::execute(self, value::Item::from_json(data))
+    pub fn execute(&self, data: &Value, budget: &mut Budget) -> Result<String, ExecuteError> {
+        execute::execute(self, value::Item::from_json(data), &mut budget.steps)
     }
 
     /// Executes the template over what Go would hold as `map[string]string`.
     ///
     /// # Errors
     /// As of [`Template::execute`].
-    pub fn execute_strings(&self, data: &BTreeMap<String, String>) -> Result<String, ExecuteError> {
-        execute::execute(self, value::Item::Strings(data))
+    pub fn execute_strings(
+        &self,
+        data: &BTreeMap<String, String>,
+        budget: &mut Budget,
+    ) -> Result<String, ExecuteError> {
+        execute::execute(self, value::Item::Strings(data), &mut budget.steps)
     }
 }

@@ -22,7 +22,7 @@ fn data() -> Value {
 fn run(text: &str, data: &Value) -> Result<String, String> {
     Template::parse("t", text)
         .map_err(|error| error.to_string())?
-        .execute(data)
+        .execute(data, &mut Budget::default())
         .map_err(|error| error.to_string())
 }
 
@@ -109,7 +109,7 @@ fn fields_and_missing_keys() {
     let zero = Template::parse("t", "{{.x}} {{.map.x}}").map(|t| t.missing_key(MissingKey::Zero));
     let zero = zero.map_err(|error| error.to_string());
     assert_eq!(
-        zero.map(|template| template.execute(&data)),
+        zero.map(|template| template.execute(&data, &mut Budget::default())),
         Ok(Ok("<no value> <no value>".to_owned()))
     );
 }
@@ -123,11 +123,14 @@ fn a_map_of_strings_has_the_empty_string_for_what_index_does_not_find() -> Done 
         "{{.clusterName}}[{{index . \"a-b\"}}]{{range $k, $v := .}}{{$k}}={{$v}};{{end}}{{len .}}";
     let template = Template::parse("t", text)?.missing_key(MissingKey::Error);
     assert_eq!(
-        template.execute_strings(&properties)?,
+        template.execute_strings(&properties, &mut Budget::default())?,
         "cluster1[]clusterName=cluster1;region=east;2"
     );
     let template = Template::parse("t", "{{.x}}")?.missing_key(MissingKey::Zero);
-    assert_eq!(template.execute_strings(&properties)?, "");
+    assert_eq!(
+        template.execute_strings(&properties, &mut Budget::default())?,
+        ""
+    );
     Ok(())
 }
 

@@ -250,7 +250,7 @@ fn missing_keys_are_errors_where_that_is_asked_for() -> Done {
     let properties = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
     let template = Template::parse("t", "{{.a}}{{.foo}}")?.missing_key(MissingKey::Error);
     let error = template
-        .execute_strings(&properties)
+        .execute_strings(&properties, &mut Budget::default())
         .err()
         .ok_or("no error")?;
     assert_eq!(error.detail(), "map has no entry for key \"foo\"");
@@ -260,7 +260,7 @@ fn missing_keys_are_errors_where_that_is_asked_for() -> Done {
     );
     let template = Template::parse("t", "{{.a.b}}")?.missing_key(MissingKey::Error);
     let error = template
-        .execute_strings(&properties)
+        .execute_strings(&properties, &mut Budget::default())
         .err()
         .ok_or("no error")?;
     assert_eq!(error.detail(), "can't evaluate field b in type string");
