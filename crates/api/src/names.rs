@@ -147,6 +147,9 @@ pub mod annotations {
     /// On a mailbox namespace, beside [`HAND_OVER_TO`]: SHA-256 of the public key that the heir must
     /// show. Without it every key under that common name inherits.
     pub const HAND_OVER_TO_KEY: &str = "hyades.io/hand-over-to-key-sha256";
+    /// On a mailbox namespace, beside [`HAND_OVER_TO`]: until when the heir may take over, in RFC
+    /// 3339. Without it, and after it, nobody inherits.
+    pub const HAND_OVER_UNTIL: &str = "hyades.io/hand-over-until";
     /// On a mailbox namespace: the JoinRule by which its WEC was let in.
     pub const JOINED_BY_RULE: &str = "hyades.io/joined-by-rule";
     /// On an inventory object: by whom or by what it was accepted, for the Event that tells.
@@ -326,6 +329,12 @@ pub const HUB_SERVICE_ACCOUNT: &str = "registration-controller-sa";
 /// ClusterRole and ClusterRoleBinding of the hub's controllers.
 pub fn hub_cluster_role(cluster_manager: &str) -> String {
     format!("open-cluster-management:{cluster_manager}-registration:controller")
+}
+
+/// ClusterRole and ClusterRoleBinding of the hub's controllers for works of add-ons, which name no
+/// executor: where the hub asks for the right to the default one, they need it too.
+pub fn work_executor_cluster_role(cluster_manager: &str) -> String {
+    format!("open-cluster-management:{cluster_manager}-work-executor-admin:webhook")
 }
 
 /// Name of the applied work that belongs to a work of a hub.

@@ -40,6 +40,11 @@ pub(crate) const RESOURCES: [&str; 4] = [
 /// The gate by which works without an executor need a right as well.
 const NIL_EXECUTOR_VALIDATING: &str = "NilExecutorValidating";
 
+/// The right to works that name no executor, which the gate asks for.
+pub(crate) fn nil_executor_rule() -> Value {
+    works::nil_executor_rule()
+}
+
 /// The policies and their bindings, in the order of application. The gates are those of
 /// registration and of works.
 pub(crate) fn objects(registration: &FeatureGates, work: &FeatureGates) -> Vec<Value> {

@@ -40,35 +40,55 @@ pub(super) struct Remaining {
     pub(super) statement: Statement,
 }
 
-/// Decides about the objects of one kind that are left in a mailbox; nothing if none are.
+/// Names deleted in one go. More are deleted with the next look, a second later, so that a mailbox
+/// of any size is emptied in bounded memory.
+const DELETE_MAX: usize = 500;
+
+/// Counts the objects of one kind that are left in a mailbox, page by page.
 ///
 /// Only those of the lowest priority go now; the others wait until these are gone. Objects that are
 /// being deleted already wait for their finalizers.
-pub(super) fn decide(resource: &Resource, objects: &[ObjectMeta]) -> Option<Remaining> {
-    let lowest = objects.iter().map(priority).min()?;
-    let delete = objects
-        .iter()
-        .filter(|object| priority(object) == lowest && object.deletion_timestamp.is_none())
-        .filter_map(|object| object.name.clone())
-        .collect();
-    let has_finalizers = |object: &&ObjectMeta| {
-        object
-            .finalizers
-            .as_ref()
-            .is_some_and(|all| !all.is_empty())
-    };
-    let pending = objects.iter().filter(has_finalizers).count();
-    // The misspelling is upstream's; programs compare the text.
-    let message = format!(
-        "The resource {} is remaning, the remaining count is {}, the finalizer pending count is {}",
-        resource.0.plural,
-        objects.len(),
-        pending
-    );
-    Some(Remaining {
-        delete,
-        statement: statements::RESOURCE_REMAINING.with_message(message),
-    })
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    lowest: Option<u32>,
+    delete: Vec<String>,
+    count: usize,
+    pending: usize,
+}
+
+impl Survey {
+    /// Takes note of one more page.
+    pub(super) fn add(&mut self, objects: &[ObjectMeta]) {
+        for object in objects {
+            let priority = priority(object);
+            if self.lowest.is_none_or(|lowest| priority < lowest) {
+                self.lowest = Some(priority);
+                self.delete.clear();
+            }
+            self.count += 1;
+            let finalizers = object.finalizers.as_ref();
+            self.pending += usize::from(finalizers.is_some_and(|all| !all.is_empty()));
+            let is_next = self.lowest == Some(priority) && object.deletion_timestamp.is_none();
+            let name = object.name.clone().filter(|_| is_next);
+            self.delete
+                .extend(name.filter(|_| self.delete.len() < DELETE_MAX));
+        }
+    }
+
+    /// What to do about them; nothing if there are none.
+    pub(super) fn decide(self, resource: &Resource) -> Option<Remaining> {
+        self.lowest?;
+        // The misspelling is upstream's; programs compare the text.
+        let message = format!(
+            "The resource {} is remaning, the remaining count is {}, the finalizer pending count \
+             is {}",
+            resource.0.plural, self.count, self.pending
+        );
+        Some(Remaining {
+            delete: self.delete,
+            statement: statements::RESOURCE_REMAINING.with_message(message),
+        })
+    }
 }
 
 fn priority(object: &ObjectMeta) -> u32 {
@@ -105,6 +125,32 @@ mod tests {
         Resource::parse("work.open-cluster-management.io/v1/manifestworks").expect("a resource")
     }
 
+    fn decide(resource: &Resource, pages: &[&[ObjectMeta]]) -> Option<Remaining> {
+        let mut survey = Survey::default();
+        for page in pages {
+            survey.add(page);
+        }
+        survey.decide(resource)
+    }
+
+    #[test]
+    fn the_lowest_priority_is_found_on_whatever_page_and_a_bounded_number_goes_at_once() {
+        let named = |name: usize| object(&format!("w{name}"), Some("50"), &["f"], false);
+        let first: Vec<_> = (0..500).map(named).collect();
+        let low = [object("low", Some("1"), &[], false)];
+        let remaining = decide(&works(), &[&first, &low]).expect("some are left");
+        assert_eq!(remaining.delete, ["low"]);
+        assert!(
+            remaining
+                .statement
+                .message
+                .contains("count is 501, the finalizer pending count is 500")
+        );
+        let second: Vec<_> = (500..600).map(named).collect();
+        let remaining = decide(&works(), &[&first, &second]).expect("some are left");
+        assert_eq!(remaining.delete.len(), DELETE_MAX);
+    }
+
     #[test]
     fn the_lowest_priority_goes_first_and_nonsense_counts_as_zero() {
         let objects = [
@@ -113,14 +159,14 @@ mod tests {
             object("odd", Some("101"), &[], false),
             object("going", Some("x"), &["f"], true),
         ];
-        let remaining = decide(&works(), &objects).expect("some are left");
+        let remaining = decide(&works(), &[&objects]).expect("some are left");
         assert_eq!(remaining.delete, ["first", "odd"]);
         assert_eq!(
             remaining.statement.message,
             "The resource manifestworks is remaning, the remaining count is 4, the finalizer \
              pending count is 2"
         );
-        let later = decide(&works(), &objects[..1]).expect("one is left");
+        let later = decide(&works(), &[&objects[..1]]).expect("one is left");
         assert_eq!(later.delete, ["last"]);
         assert_eq!(decide(&works(), &[]), None);
     }

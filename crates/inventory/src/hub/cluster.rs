@@ -281,6 +281,10 @@ impl Reconciler {
                 self.state(object, &said).await?;
                 return emptied.map(|_| Some(WORKS_PERIOD));
             }
+            if self.state(object, &[statement]).await? {
+                // The object comes back with its event.
+                return Ok(None);
+            }
         }
         if !self.deregistration.revoke_works(cluster).await? {
             return Ok(Some(WORKS_PERIOD));
@@ -343,8 +347,8 @@ impl Reconciler {
     }
 
     /// Writes what there is to say into the conditions, and the namespaces that sets want, in one
-    /// patch, and tells of it in the mailbox.
-    async fn state(&self, object: &ManagedCluster, said: &[Statement]) -> Result<(), Trouble> {
+    /// patch, and tells of it in the mailbox; whether there was anything to write.
+    async fn state(&self, object: &ManagedCluster, said: &[Statement]) -> Result<bool, Trouble> {
         let mut all = object.status.conditions.clone();
         let changed: Vec<&Statement> = said
             .iter()
@@ -352,7 +356,7 @@ impl Reconciler {
             .collect();
         let namespaces = namespaces::decide(object, &self.hub.observed.sets.list());
         if changed.is_empty() && namespaces.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let mut status = json!({"conditions": all});
         if let Some(namespaces) = namespaces {
@@ -365,7 +369,7 @@ impl Reconciler {
         for statement in changed {
             self.tell(object, statement).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn note(&self, object: &ManagedCluster, version: u64) {

@@ -9,8 +9,8 @@
 //! The mailbox namespace itself stays, as upstream's does: it may hold what is not ours.
 
 use super::Hub;
-use super::cleanup;
 use super::cleanup::Resource;
+use super::cleanup::Survey;
 use super::grants::Grants;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::managed_cluster as statements;
@@ -21,7 +21,6 @@ use hyades_api::work::ManifestWork;
 use hyades_runtime::Trouble;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::api::rbac::v1::RoleBinding;
-use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::DynamicObject;
@@ -32,9 +31,12 @@ use serde_json::Value;
 use serde_json::json;
 use std::rc::Rc;
 
-/// Objects of one kind looked at in one go. More are looked at after these are gone: a mailbox of
-/// any size is emptied in bounded memory.
+/// Objects of one kind held at a time: the API server's own clients read as many at once.
 const PAGE_OBJECTS: u32 = 500;
+
+/// Pages looked at before anything is deleted: a hundred thousand objects, ten times as many as a
+/// mailbox is known to hold. The rest is seen after these are gone.
+const PAGES_MAX: usize = 200;
 
 /// Takes rights away.
 pub(super) struct Deregistration {
@@ -127,8 +129,8 @@ impl Deregistration {
     /// the mailbox is empty.
     pub(super) async fn empty_mailbox(&self, cluster: &ClusterName) -> Result<Statement, Trouble> {
         for resource in &self.hub.settings.mailbox_resources {
-            let objects = self.list(cluster, resource).await?;
-            if let Some(remaining) = cleanup::decide(resource, &objects) {
+            let survey = self.survey(cluster, resource).await?;
+            if let Some(remaining) = survey.decide(resource) {
                 let mailbox = names::mailbox(cluster);
                 let api: Api<DynamicObject> =
                     Api::namespaced_with(self.hub.client.clone(), mailbox, &resource.0);
@@ -141,27 +143,29 @@ impl Deregistration {
         Ok(statements::NO_RESOURCE)
     }
 
-    async fn list(
-        &self,
-        cluster: &ClusterName,
-        resource: &Resource,
-    ) -> Result<Vec<ObjectMeta>, Trouble> {
+    async fn survey(&self, cluster: &ClusterName, resource: &Resource) -> Result<Survey, Trouble> {
         let mailbox = names::mailbox(cluster);
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.hub.client.clone(), mailbox, &resource.0);
-        let parameters = ListParams::default().limit(PAGE_OBJECTS);
-        match api.list_metadata(&parameters).await {
-            Ok(list) => Ok(list
-                .items
-                .into_iter()
-                .map(|object| object.metadata)
-                .collect()),
-            Err(error) => match Trouble::of(&error) {
-                // A kind that is not installed has no objects.
-                Trouble::NotFound(_) => Ok(Vec::new()),
-                trouble => Err(trouble),
-            },
+        let mut survey = Survey::default();
+        let mut parameters = ListParams::default().limit(PAGE_OBJECTS);
+        for _ in 0..PAGES_MAX {
+            let list = match api.list_metadata(&parameters).await {
+                Ok(list) => list,
+                Err(error) => match Trouble::of(&error) {
+                    // A kind that is not installed has no objects.
+                    Trouble::NotFound(_) => break,
+                    trouble => return Err(trouble),
+                },
+            };
+            let objects = list.items.into_iter().map(|object| object.metadata);
+            survey.add(&objects.collect::<Vec<_>>());
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters.continue_token = Some(token),
+                None => break,
+            }
         }
+        Ok(survey)
     }
 
     /// Takes away what ties the name to its agent: the pin, and the requests whose approval could

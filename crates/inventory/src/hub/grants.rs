@@ -77,7 +77,7 @@ impl Grants {
         let mailbox = self.hub.observed.mailboxes.get(cluster.as_str());
         let meta = mailbox.as_deref().map(|mailbox| &mailbox.metadata);
         if let Some(pin) = self.pin(cluster, meta) {
-            let heir = meta.and_then(pins::heir);
+            let heir = meta.and_then(|meta| pins::heir(meta, Timestamp::now()));
             return Ok(match self.inherited(cluster, &pin, heir.as_ref()) {
                 Some(pin) => self.plan_pin(cluster, true, pin),
                 None => {
@@ -131,6 +131,7 @@ impl Grants {
             // Whoever has the name now, nobody is to get it any more.
             marks[annotations::HAND_OVER_TO] = Value::Null;
             marks[annotations::HAND_OVER_TO_KEY] = Value::Null;
+            marks[annotations::HAND_OVER_UNTIL] = Value::Null;
         }
         Plan {
             holder: Holder::Pinned(pin.agent.clone()),
@@ -268,7 +269,7 @@ impl Grants {
     /// The agent that a WEC's name is handed over to and that does not have it yet.
     pub(super) fn heir(&self, cluster: &ClusterName) -> Option<Heir> {
         let mailbox = self.hub.observed.mailboxes.get(cluster.as_str())?;
-        let heir = pins::heir(&mailbox.metadata)?;
+        let heir = pins::heir(&mailbox.metadata, Timestamp::now())?;
         let pin = self.pin(cluster, Some(&mailbox.metadata));
         pin.is_none_or(|pin| pin.agent.common_name() != heir.common_name)
             .then_some(heir)

@@ -53,9 +53,17 @@ impl Heir {
     }
 }
 
-/// Reads whom an administrator hands a mailbox's name over to.
-pub(super) fn heir(mailbox: &ObjectMeta) -> Option<Heir> {
+/// Reads whom an administrator hands a mailbox's name over to; nobody once the time for it is over. An
+/// heir that did not come must not stay one: another may take its name months later.
+pub(super) fn heir(mailbox: &ObjectMeta, now: Timestamp) -> Option<Heir> {
     let annotations = mailbox.annotations.as_ref()?;
+    let until: Timestamp = annotations
+        .get(annotations::HAND_OVER_UNTIL)?
+        .parse()
+        .ok()?;
+    if now >= until {
+        return None;
+    }
     Some(Heir {
         common_name: annotations.get(annotations::HAND_OVER_TO)?.clone(),
         key_sha256: annotations.get(annotations::HAND_OVER_TO_KEY).cloned(),
@@ -98,6 +106,7 @@ pub(super) fn removal() -> Value {
         annotations::PINNED_ON: null,
         annotations::HAND_OVER_TO: null,
         annotations::HAND_OVER_TO_KEY: null,
+        annotations::HAND_OVER_UNTIL: null,
         annotations::JOINED_BY_RULE: null,
     })
 }
@@ -124,6 +133,29 @@ mod tests {
         let written = annotations_of(&pin(), Timestamp::UNIX_EPOCH);
         assert_eq!(written[annotations::PINNED_ON], "1970-01-01T00:00:00Z");
         assert_eq!(read(&mailbox("c1", written)), Some(pin()));
+    }
+
+    #[test]
+    fn an_heir_inherits_within_its_time_and_never_without_one() {
+        let until = |until: Value| {
+            let name = "system:open-cluster-management:c1:b";
+            let marks = json!({
+                annotations::HAND_OVER_TO: name,
+                annotations::HAND_OVER_UNTIL: until,
+            });
+            heir(&mailbox("c1", marks), Timestamp::UNIX_EPOCH)
+        };
+        let heir = until(json!("1970-01-01T01:00:00Z")).expect("an hour is left");
+        let agent = AgentIdentity::from_common_name(&heir.common_name).expect("an agent");
+        assert!(heir.is(&agent, "any key"));
+        for over in [json!("1970-01-01T00:00:00Z"), json!("soon")] {
+            assert_eq!(until(over), None);
+        }
+        let timeless = json!({annotations::HAND_OVER_TO: "system:open-cluster-management:c1:b"});
+        assert_eq!(
+            super::heir(&mailbox("c1", timeless), Timestamp::UNIX_EPOCH),
+            None
+        );
     }
 
     #[test]

@@ -208,7 +208,8 @@ impl Approver {
             ),
             is_turned_away,
             owner,
-            handed_to: mailbox.and_then(|mailbox| super::pins::heir(&mailbox.metadata)),
+            handed_to: mailbox
+                .and_then(|mailbox| super::pins::heir(&mailbox.metadata, Timestamp::now())),
             is_joined: self.is_joined(cluster),
             user_is_listed: automatic && settings.auto_approved_users.contains(&request.user),
             rule: self.rule_for(request),

@@ -67,6 +67,8 @@ pub fn rules() -> Vec<Value> {
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], ALL),
         rule(group, &["clustermanagers"], OWN),
         rule(group, &["clustermanagers/status"], &["patch", "update"]),
+        // Handed on to the hub.
+        policies::nil_executor_rule(),
     ]
 }
 
@@ -133,6 +135,7 @@ pub(super) fn pull_secret(
 /// with it whatever else is in it.
 pub(super) fn owned(manager: &str) -> Vec<Value> {
     let role = names::hub_cluster_role(manager);
+    let executor = names::work_executor_cluster_role(manager);
     let address = |api_version: &str, kind: &str, name: &str| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}});
     let rbac = "rbac.authorization.k8s.io/v1";
     let mut deployment = address("apps/v1", "Deployment", &names::hub_deployment(manager));
@@ -142,15 +145,19 @@ pub(super) fn owned(manager: &str) -> Vec<Value> {
         deployment,
         address(rbac, "ClusterRoleBinding", &role),
         address(rbac, "ClusterRole", &role),
+        address(rbac, "ClusterRoleBinding", &executor),
+        address(rbac, "ClusterRole", &executor),
         address("v1", "Namespace", namespaces::HUB),
     ]);
     owned
 }
 
-fn hub_objects(manager: &ClusterManager, flags: Vec<String>) -> [Value; 5] {
+fn hub_objects(manager: &ClusterManager, flags: Vec<String>) -> [Value; 7] {
     let name = manager.name_any();
     let role = names::hub_cluster_role(&name);
+    let executor = names::work_executor_cluster_role(&name);
     let account = names::HUB_SERVICE_ACCOUNT;
+    let subject = || manifests::account_subject(namespaces::HUB, account);
     let mut deployment = manifests::deployment(Program {
         name: &names::hub_deployment(&name),
         namespace: namespaces::HUB,
@@ -171,11 +178,9 @@ fn hub_objects(manager: &ClusterManager, flags: Vec<String>) -> [Value; 5] {
         webhook::service(),
         manifests::service_account(namespaces::HUB, account),
         manifests::cluster_role(&role, hub::rules()),
-        manifests::cluster_role_binding(
-            &role,
-            &role,
-            manifests::account_subject(namespaces::HUB, account),
-        ),
+        manifests::cluster_role_binding(&role, &role, subject()),
+        manifests::cluster_role(&executor, vec![policies::nil_executor_rule()]),
+        manifests::cluster_role_binding(&executor, &executor, subject()),
         deployment,
     ]
 }
@@ -477,6 +482,32 @@ mod tests {
             refusal.message,
             "registration driver \"grpc\" is not supported; use csr"
         );
+    }
+
+    #[test]
+    fn the_hub_may_write_works_that_name_no_executor() {
+        let objects = decide(&manager(json!({})), &BTreeMap::new()).expect("accepted");
+        let name = "open-cluster-management:cluster-manager-work-executor-admin:webhook";
+        let found = |kind: &str| {
+            let mut objects = objects.iter();
+            let found = objects.find(|o| o["kind"] == kind && o["metadata"]["name"] == name);
+            found.expect("the object")
+        };
+        let rule = &found("ClusterRole")["rules"][0];
+        assert_eq!(rule["verbs"], json!(["execute-as"]));
+        assert_eq!(
+            rule["resourceNames"],
+            json!(["system:serviceaccount::klusterlet-work-sa"])
+        );
+        let binding = found("ClusterRoleBinding");
+        assert_eq!(binding["roleRef"]["name"], name);
+        assert_eq!(binding["subjects"][0]["name"], names::HUB_SERVICE_ACCOUNT);
+        let removed = owned("cluster-manager");
+        let goes = |kind: &str| {
+            let mut removed = removed.iter();
+            removed.any(|o| o["kind"] == kind && o["metadata"]["name"] == name)
+        };
+        assert!(goes("ClusterRole") && goes("ClusterRoleBinding"));
     }
 
     #[test]

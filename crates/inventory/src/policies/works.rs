@@ -9,6 +9,7 @@ use super::expression::right;
 use super::expression::rule;
 use super::expression::told;
 use super::variable;
+use crate::manifests::named_rule;
 use hyades_api::names;
 use serde_json::Value;
 use serde_json::json;
@@ -19,6 +20,17 @@ const COMPARED_MAX: usize = 64;
 
 /// The account as which works without an executor are applied, as upstream asks for it.
 const NIL_EXECUTOR: &str = "/klusterlet-work-sa";
+
+/// The right to works without an executor, where they need one.
+pub(super) fn nil_executor_rule() -> Value {
+    let account = format!("system:serviceaccount:{}", NIL_EXECUTOR.replace('/', ":"));
+    named_rule(
+        names::WORK_GROUP,
+        &["manifestworks"],
+        &[&account],
+        &["execute-as"],
+    )
+}
 
 /// The policy about `ManifestWork`; `nil_executor` says whether works without an executor need the
 /// right to the agent's own account.

@@ -173,6 +173,30 @@ async fn addons_go_before_works_and_low_priorities_before_high_ones() {
     mailbox.expect("the mailbox itself stays");
 }
 
+#[tokio::test]
+async fn an_empty_mailbox_is_told_before_the_inventory_object_is_let_go() {
+    let its = Its::with_hub(Options::default()).await;
+    its.register("c1", "a").await;
+    create(&its, WORK, "c1", "work", 0).await;
+    let inventory = Api::<ManagedCluster>::all(its.admin());
+    let object = inventory.get("c1").await.expect("there");
+    let mut all = object.finalizers().to_vec();
+    all.push("example.com/held".to_owned());
+    let patch = Patch::Merge(json!({"metadata": {"finalizers": all}}));
+    let held = inventory.patch("c1", &PatchParams::default(), &patch).await;
+    held.expect("patched");
+    delete_cluster(&its, "c1").await;
+    its.until("the work is let go", async |admin| {
+        release(WORK, admin, "c1").await.is_empty()
+    })
+    .await;
+    its.until_cluster("c1", "is let go by the hub", |object| {
+        object.finalizers() == ["example.com/held"]
+            && says(object, "Deleting", "True", "NoResource")
+    })
+    .await;
+}
+
 /// What people delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {

@@ -13,11 +13,16 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
+use jiff::SignedDuration;
+use jiff::Timestamp;
 use serde_json::json;
 
 async fn hand_over(its: &Its, cluster: &str, heir: &str) {
-    let patch =
-        Patch::Merge(json!({"metadata": {"annotations": {annotations::HAND_OVER_TO: heir}}}));
+    let until = Timestamp::now() + SignedDuration::from_hours(1);
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {
+        annotations::HAND_OVER_TO: heir,
+        annotations::HAND_OVER_UNTIL: until.to_string(),
+    }}}));
     let api = Api::<Namespace>::all(its.admin());
     let patched = api.patch(cluster, &PatchParams::default(), &patch).await;
     patched.expect("patched");

@@ -19,7 +19,13 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
+use jiff::SignedDuration;
+use jiff::Timestamp;
 use serde_json::json;
+
+/// How long the new agent has to take over: as long as the bootstrap token with which it asks.
+/// Without an end, whoever asks months later with the same common name could have the name.
+const HAND_OVER_HOURS: i64 = 1;
 
 /// The agent to which the hub has pinned the cluster's name. Who may not read it approves without
 /// it; the hub itself decides in any case.
@@ -49,10 +55,12 @@ pub(super) async fn hand_over(
     let key = (!any_key).then_some(&heir.key_sha256);
     let heir = &heir.agent;
     let api: Api<Namespace> = Api::all(session.target.client.clone());
+    let until = Timestamp::now() + SignedDuration::from_hours(HAND_OVER_HOURS);
     if !session.dry_run {
         let patch = json!({"metadata": {"annotations": {
             annotations::HAND_OVER_TO: heir,
             annotations::HAND_OVER_TO_KEY: key,
+            annotations::HAND_OVER_UNTIL: format!("{until:.0}"),
         }}});
         api.patch(cluster, &PatchParams::default(), &Patch::Merge(patch))
             .await
@@ -68,7 +76,7 @@ pub(super) async fn hand_over(
         None => "its next request, whatever the key",
     };
     session.console.line(format!(
-        "the name {cluster} is handed over from {} to {heir}, which gets it with {request}; the former is refused from then on",
+        "the name {cluster} is handed over from {} to {heir}, which gets it with {request} until {until:.0}; the former is refused from then on",
         pinned.agent
     ));
     if args.wait && !session.dry_run {
