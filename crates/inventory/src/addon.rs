@@ -52,6 +52,9 @@ use observed::Observed;
 use observed::Queues;
 use serde_json::Value;
 use serde_json::json;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -73,6 +76,23 @@ struct Manager {
     namespace: String,
     /// The agent to which the name of a WEC belongs.
     agent_of: AgentOf,
+    waiting: Waiting,
+}
+
+/// Add-ons that a placement wants in WECs which take none yet, so that a WEC's acceptance wakes them.
+#[derive(Debug, Default)]
+struct Waiting(RefCell<HashMap<String, BTreeSet<String>>>);
+
+impl Waiting {
+    fn add(&self, cluster: &str, addon: &str) {
+        let mut waiting = self.0.borrow_mut();
+        let addons = waiting.entry(cluster.to_owned()).or_default();
+        addons.insert(addon.to_owned());
+    }
+
+    fn take(&self, cluster: &str) -> BTreeSet<String> {
+        self.0.borrow_mut().remove(cluster).unwrap_or_default()
+    }
 }
 
 /// Finds the agent to which the name of a WEC belongs.
@@ -105,6 +125,7 @@ pub(crate) async fn run(context: &Context, shared: Shared) {
         events: Recorder::new(context.client.clone(), "addon-manager", &context.pod_name),
         namespace: context.namespace.clone(),
         agent_of: shared.agent_of,
+        waiting: Waiting::default(),
     });
     let offered = offered::Reconciler::new(manager.clone());
     let enabled = enabled::Reconciler::new(manager.clone());
@@ -136,25 +157,31 @@ pub(crate) async fn run(context: &Context, shared: Shared) {
             queues.clusters.clone(),
             SMALL_WORKERS,
             context.shutdown.clone(),
-            |name| label(&manager, &queues.enabled, name),
+            |name| label(&manager, &queues, name),
         ),
     );
 }
 
 /// Writes the labels that say how the add-ons of a WEC fare, and has each looked at again: the life
-/// and the annotations of the WEC are theirs too.
+/// and the annotations of the WEC are theirs too. Add-ons that wait for it are installed.
 async fn label(
     manager: &Manager,
-    enabled: &Queue<observed::Key>,
+    queues: &Queues,
     name: String,
 ) -> Result<Option<Duration>, Trouble> {
     let Some(cluster) = manager.observed.cluster(&name) else {
+        manager.waiting.take(&name);
         return Ok(None);
     };
+    if offered::takes_addons(&cluster) {
+        for addon in manager.waiting.take(&name) {
+            queues.offered.add(addon);
+        }
+    }
     let addons = manager.observed.enabled_in(&name);
     for addon in &addons {
         let addon = addon.metadata.name.clone().unwrap_or_default();
-        enabled.add((name.clone(), addon));
+        queues.enabled.add((name.clone(), addon));
     }
     if cluster.metadata.deletion_timestamp.is_some() {
         return Ok(None);

@@ -183,9 +183,14 @@ impl Hub {
         self.claims.borrow().get(cluster).cloned()
     }
 
-    /// The pin of a WEC whose mailbox was deleted.
+    /// The pin of a WEC whose mailbox was deleted: as this process or a former one kept it.
     fn orphaned_pin(&self, cluster: &ClusterName) -> Option<Pin> {
-        self.orphaned_pins.borrow().get(cluster).cloned()
+        let kept = self.orphaned_pins.borrow().get(cluster).cloned();
+        kept.or_else(|| {
+            let bindings = &self.observed.cluster_role_bindings;
+            let binding = bindings.get(&hyades_api::names::cluster_role(cluster))?;
+            pins::read_kept(&binding.metadata, cluster)
+        })
     }
 
     /// The invitation by the rule of this name.

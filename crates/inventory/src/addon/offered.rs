@@ -40,9 +40,6 @@ use std::time::Duration;
 /// within a second.
 const MAILBOX_PAUSE: Duration = Duration::from_secs(1);
 
-/// Pause before WECs are looked at again that a placement chose and nobody has accepted.
-const UNACCEPTED_PAUSE: Duration = Duration::from_secs(15);
-
 type Again = Result<Option<Duration>, Trouble>;
 
 /// The WECs of one placement.
@@ -127,7 +124,7 @@ impl Reconciler {
                 continue;
             };
             if !takes_addons(&object) {
-                again = again.or(Some(UNACCEPTED_PAUSE));
+                self.manager.waiting.add(&cluster, &name);
                 continue;
             }
             let addon: ManagedClusterAddOn = serde_json::from_value(json!({
@@ -356,7 +353,7 @@ impl Reconciler {
 }
 
 /// Whether a WEC can have add-ons: the mailbox of one that is not accepted, or is going, takes none.
-fn takes_addons(cluster: &ManagedCluster) -> bool {
+pub(super) fn takes_addons(cluster: &ManagedCluster) -> bool {
     cluster.spec.hub_accepts_client && cluster.metadata.deletion_timestamp.is_none()
 }
 

@@ -231,7 +231,7 @@ impl Reconciler {
     /// namespace for ever; once it is gone, a new mailbox is made.
     async fn lose_mailbox(&self, cluster: &ClusterName, object: &ManagedCluster) -> Again {
         self.grants.forget(cluster);
-        self.grants.keep_pin(cluster);
+        self.grants.keep_pin(cluster).await?;
         let message = format!(
             "The namespace {cluster} is being deleted; the cluster is accepted again when it is gone"
         );

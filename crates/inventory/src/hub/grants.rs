@@ -22,6 +22,7 @@ use hyades_runtime::Trouble;
 use hyades_runtime::apply::Address;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
+use hyades_runtime::k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::api::Patch;
@@ -220,6 +221,9 @@ impl Grants {
             tracing::info!("the name {cluster} is pinned to {}", pin.agent);
             let mut pinned = self.pinned.borrow_mut();
             pinned.insert(cluster.clone(), pin.clone());
+        }
+        if plan.pin.is_some() && self.hub.orphaned_pin(cluster).is_some() {
+            self.mark_binding(cluster, None).await?;
             self.hub.orphaned_pins.borrow_mut().remove(cluster);
         }
         Ok(())
@@ -326,15 +330,34 @@ impl Grants {
     }
 
     /// Keeps the pin of a mailbox that goes for the one that will be made: the WEC is still accepted
-    /// and its agent at work.
-    pub(super) fn keep_pin(&self, cluster: &ClusterName) {
+    /// and its agent at work. It is written into the WEC's ClusterRoleBinding, which agents cannot
+    /// write either, so that it outlives this process.
+    pub(super) async fn keep_pin(&self, cluster: &ClusterName) -> Result<(), Trouble> {
         let mailbox = self.hub.observed.mailboxes.get(cluster.as_str());
         let meta = mailbox.as_deref().map(|mailbox| &mailbox.metadata);
-        if let Some(pin) = self.pin(cluster, meta) {
+        if let Some(pin) = self.pin(cluster, meta)
+            && self.hub.orphaned_pin(cluster).as_ref() != Some(&pin)
+        {
+            self.mark_binding(cluster, Some(&pin)).await?;
             let mut orphaned = self.hub.orphaned_pins.borrow_mut();
             orphaned.insert(cluster.clone(), pin);
         }
         self.pinned.borrow_mut().remove(cluster);
+        Ok(())
+    }
+
+    /// Writes a pin into a WEC's ClusterRoleBinding, or takes it off.
+    async fn mark_binding(&self, cluster: &ClusterName, pin: Option<&Pin>) -> Result<(), Trouble> {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": pins::kept(pin)}}));
+        let api = Api::<ClusterRoleBinding>::all(self.hub.client.clone());
+        let name = names::cluster_role(cluster);
+        let patched = api
+            .patch_metadata(&name, &PatchParams::default(), &patch)
+            .await;
+        match patched.as_ref().map_err(Trouble::of) {
+            Ok(_) | Err(Trouble::NotFound(_)) => Ok(()),
+            Err(trouble) => Err(trouble),
+        }
     }
 
     /// Deletes an object; one that does not exist is success.

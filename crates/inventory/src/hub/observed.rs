@@ -33,6 +33,7 @@ use hyades_runtime::kube::core::PartialObjectMeta;
 use hyades_runtime::kube::runtime::watcher;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -239,7 +240,14 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let queues = queues.clone();
-    let trim = |object: &mut PartialObjectMeta<K>| object.metadata.annotations = None;
+    let trim = |object: &mut PartialObjectMeta<K>| {
+        let all = object.metadata.annotations.take().unwrap_or_default();
+        let kept: BTreeMap<_, _> = all
+            .into_iter()
+            .filter(|(key, _)| pins::KEPT.contains(&key.as_str()))
+            .collect();
+        object.metadata.annotations = Some(kept).filter(|kept| !kept.is_empty());
+    };
     controller::watch_trimmed(
         Api::all(client.clone()),
         of_clusters(),

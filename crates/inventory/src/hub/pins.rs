@@ -1,9 +1,11 @@
 //! Whose a WEC's name is: the agent whose bootstrap request was approved first.
 //!
 //! The pin stands in annotations of the mailbox Namespace, which no agent can write. It comes with
-//! the first approval and goes with deregistration.
+//! the first approval and goes with deregistration. While there is no mailbox, because somebody
+//! deleted it, it stands in those of the WEC's ClusterRoleBinding.
 
 use hyades_api::identity::AgentIdentity;
+use hyades_api::identity::ClusterName;
 use hyades_api::names::annotations;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use jiff::Timestamp;
@@ -20,18 +22,38 @@ pub(super) struct Pin {
     pub(super) key_sha256: String,
 }
 
+/// The annotations that keep a pin while there is no mailbox.
+pub(super) const KEPT: [&str; 2] = [annotations::PINNED_AGENT, annotations::PINNED_KEY];
+
 /// Reads the pin of a mailbox. Unreadable annotations count as none: they fit no agent.
 pub(super) fn read(mailbox: &ObjectMeta) -> Option<Pin> {
-    let annotations = mailbox.annotations.as_ref()?;
-    let agent = annotations.get(annotations::PINNED_AGENT)?;
-    let agent = AgentIdentity::from_common_name(agent).ok()?;
+    let pin = stated(mailbox)?;
     // A pin copied from another namespace must not give rights here.
-    (mailbox.name.as_deref() == Some(agent.cluster.as_str())).then(|| Pin {
-        agent,
+    (mailbox.name.as_deref() == Some(pin.agent.cluster.as_str())).then_some(pin)
+}
+
+/// Reads the pin that the ClusterRoleBinding of a WEC keeps for its next mailbox.
+pub(super) fn read_kept(binding: &ObjectMeta, cluster: &ClusterName) -> Option<Pin> {
+    stated(binding).filter(|pin| pin.agent.cluster == *cluster)
+}
+
+fn stated(object: &ObjectMeta) -> Option<Pin> {
+    let annotations = object.annotations.as_ref()?;
+    let agent = annotations.get(annotations::PINNED_AGENT)?;
+    Some(Pin {
+        agent: AgentIdentity::from_common_name(agent).ok()?,
         key_sha256: annotations
             .get(annotations::PINNED_KEY)
             .cloned()
             .unwrap_or_default(),
+    })
+}
+
+/// The annotations that keep a pin, or that keep none any more.
+pub(super) fn kept(pin: Option<&Pin>) -> Value {
+    json!({
+        annotations::PINNED_AGENT: pin.map(|pin| pin.agent.common_name()),
+        annotations::PINNED_KEY: pin.map(|pin| &pin.key_sha256),
     })
 }
 
@@ -133,6 +155,16 @@ mod tests {
         let written = annotations_of(&pin(), Timestamp::UNIX_EPOCH);
         assert_eq!(written[annotations::PINNED_ON], "1970-01-01T00:00:00Z");
         assert_eq!(read(&mailbox("c1", written)), Some(pin()));
+    }
+
+    #[test]
+    fn a_pin_that_is_kept_is_that_of_its_own_cluster() {
+        let binding = mailbox("a-binding", kept(Some(&pin())));
+        let cluster = |name: &str| name.parse().expect("a name");
+        assert_eq!(read_kept(&binding, &cluster("c1")), Some(pin()));
+        assert_eq!(read_kept(&binding, &cluster("c2")), None);
+        let removed = kept(None);
+        assert!(KEPT.iter().all(|key| removed[*key].is_null()));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use hyades_pki::Key;
 use hyades_pki::Subject;
 use hyades_runtime::k8s_openapi::ByteString;
 use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::rbac::v1::RoleBinding;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
@@ -84,17 +85,15 @@ async fn said(admin: &Client, type_: &str) -> Option<(String, String, String)> {
     ))
 }
 
-#[tokio::test]
-async fn an_add_on_follows_its_placement() {
-    let its = Its::with_hub(Options::default()).await;
-    its.register("c1", "a").await;
-    its.report_available("c1").await;
-    let label = async |value: Value| {
-        let api: Api<hyades_api::cluster::ManagedCluster> = Api::all(its.admin());
-        let patch = Patch::Merge(json!({"metadata": {"labels": {"env": value}}}));
-        let patched = api.patch("c1", &PatchParams::default(), &patch).await;
-        patched.expect("labelled");
-    };
+async fn label(its: &Its, cluster: &str, value: &str) {
+    let api: Api<hyades_api::cluster::ManagedCluster> = Api::all(its.admin());
+    let patch = Patch::Merge(json!({"metadata": {"labels": {"env": value}}}));
+    let patched = api.patch(cluster, &PatchParams::default(), &patch).await;
+    patched.expect("labelled");
+}
+
+/// Offers the add-on to the WECs with label `env=prod`, whatever their taints.
+async fn offer_by_placement(its: &Its) {
     let cluster = "cluster.open-cluster-management.io";
     its.apply(&json!({
         "apiVersion": format!("{cluster}/v1beta2"), "kind": "ManagedClusterSetBinding",
@@ -104,7 +103,7 @@ async fn an_add_on_follows_its_placement() {
     its.apply(&json!({
         "apiVersion": format!("{cluster}/v1beta1"), "kind": "Placement",
         "metadata": {"name": "prod", "namespace": "default"},
-        "spec": {"predicates": [{"requiredClusterSelector": {
+        "spec": {"tolerations": [{"operator": "Exists"}], "predicates": [{"requiredClusterSelector": {
             "labelSelector": {"matchLabels": {"env": "prod"}}}}]},
     }))
     .await;
@@ -113,7 +112,15 @@ async fn an_add_on_follows_its_placement() {
         "type": "Placements", "placements": [{"name": "prod", "namespace": "default"}],
     })))
     .await;
-    label(json!("prod")).await;
+}
+
+#[tokio::test]
+async fn an_add_on_follows_its_placement() {
+    let its = Its::with_hub(Options::default()).await;
+    its.register("c1", "a").await;
+    its.report_available("c1").await;
+    offer_by_placement(&its).await;
+    label(&its, "c1", "prod").await;
     its.until("the add-on is enabled for the WEC", async |admin| {
         addon(admin).await.is_some()
     })
@@ -134,9 +141,45 @@ async fn an_add_on_follows_its_placement() {
         })
     })
     .await;
-    label(json!("test")).await;
+    label(&its, "c1", "test").await;
     its.until("the add-on is disabled again", async |admin| {
         addon(admin).await.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_takes_no_add_ons_keeps_them_from_no_other() {
+    let its = Its::with_hub(Options::default()).await;
+    // One that nobody accepted, one whose mailbox is being deleted, and between them the order of
+    // names, in which they are looked after.
+    its.announce("a1").await;
+    its.register("a2", "a").await;
+    its.apply(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "held", "namespace": "a2", "finalizers": ["example.com/held"]},
+    }))
+    .await;
+    let mailboxes: Api<Namespace> = Api::all(its.admin());
+    let deleted = mailboxes.delete("a2", &Default::default()).await;
+    deleted.expect("deleted");
+    its.register("c1", "a").await;
+    for cluster in ["a1", "a2", "c1"] {
+        label(&its, cluster, "prod").await;
+    }
+    offer_by_placement(&its).await;
+    its.until(
+        "the add-on is enabled and configured for c1",
+        async |admin| {
+            let addon = addon(admin).await;
+            addon.is_some_and(|addon| !addon.status.config_references.is_empty())
+        },
+    )
+    .await;
+    its.accept("a1", true).await;
+    its.until("the other follows once it is accepted", async |admin| {
+        let api: Api<ManagedClusterAddOn> = Api::namespaced(admin.clone(), "a1");
+        api.get_opt("hello").await.expect("an answer").is_some()
     })
     .await;
 }

@@ -150,14 +150,18 @@ async fn a_renewal_is_approved_without_asking() {
     .await;
 }
 
-#[tokio::test]
-async fn listed_users_and_the_gate_register_a_wec_without_a_person() {
-    let its = Its::with_hub(Options {
+/// Options of a hub that lets in whoever has bootstrap credentials.
+fn automatic() -> Options {
+    Options {
         feature_gates: vec!["ManagedClusterAutoApproval=true".to_owned()],
         auto_approved_csr_users: vec![names::BOOTSTRAP_SERVICE_ACCOUNT_USER.to_owned()],
         ..Options::default()
-    })
-    .await;
+    }
+}
+
+#[tokio::test]
+async fn listed_users_and_the_gate_register_a_wec_without_a_person() {
+    let its = Its::with_hub(automatic()).await;
     its.announce("c1").await;
     let agent = fixture::agent("c1", "a");
     let request = fixture::request(&its.newcomer(), &agent).await;
@@ -173,6 +177,43 @@ async fn listed_users_and_the_gate_register_a_wec_without_a_person() {
             .any(|verdict| verdict.0 == "Approved")
     })
     .await;
+}
+
+/// Many workers decide at the same time, and each asks the server in between.
+#[tokio::test]
+async fn of_two_agents_that_ask_in_the_same_moment_one_gets_the_name() {
+    const NAMES: usize = 16;
+    let mut its = Its::with_hub(automatic()).await;
+    its.stop_programs();
+    let mut asked = Vec::new();
+    for number in 0..NAMES {
+        let cluster = format!("c{number}");
+        its.announce(&cluster).await;
+        let mut requests = Vec::new();
+        for name in ["a", "b"] {
+            let agent = fixture::agent(&cluster, name);
+            requests.push(fixture::request(&its.newcomer(), &agent).await);
+        }
+        asked.push(requests);
+    }
+    // The hub finds all of them at once.
+    its.start_operator(Default::default());
+    its.start_hub(automatic());
+    for requests in asked {
+        let what = format!("one of {requests:?} is approved and one denied");
+        its.until(&what, async |admin| {
+            let mut types = Vec::new();
+            for name in &requests {
+                let verdicts = fixture::verdicts(admin, name).await;
+                types.extend(verdicts.into_iter().map(|(type_, ..)| type_));
+            }
+            types.sort();
+            let approved = types.iter().filter(|type_| *type_ == "Approved").count();
+            assert!(approved < 2, "two agents got one name: {requests:?}");
+            types == ["Approved", "Denied"]
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
