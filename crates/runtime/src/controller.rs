@@ -224,41 +224,90 @@ where
     let progress = Arc::new(Mutex::new(Progress::default()));
     let progressing = progress.clone();
     let plural = K::plural(&K::DynamicType::default()).into_owned();
-    let task = tokio::spawn(async move {
-        let mut backoff = Backoff::new(WATCHING);
-        let mut config = config.streaming_lists();
-        let start = |config: &watcher::Config| Box::pin(watcher(api.clone(), config.clone()));
-        let mut events = start(&config);
-        loop {
-            match events.try_next().await {
-                Ok(None) => return,
-                Ok(Some(event)) => {
-                    backoff.reset();
-                    let event = event.modify(|object| {
-                        object.managed_fields_mut().clear();
-                        trim(object);
-                    });
-                    deliver(&reader, &mut writer, &progressing, event, &mut on_change);
-                }
-                Err(error) if lists_first(&error, &mut config) => events = start(&config),
-                Err(error) => {
-                    if is_from_the_future(&error) {
-                        // A server restored from a backup counts from an earlier revision: what
-                        // was seen is no place to go on from, now or ever.
-                        events = start(&config);
-                    }
-                    let trouble = Trouble::of_watch(&error);
-                    let delay = pause_after(&trouble, &mut backoff, &plural);
-                    on_gap(delay);
-                    tokio::time::sleep(delay).await;
-                }
-            }
-        }
-    });
+    let on_event = move |event: Event<K>| {
+        let event = event.modify(|object| {
+            object.managed_fields_mut().clear();
+            trim(object);
+        });
+        deliver(&reader, &mut writer, &progressing, event, &mut on_change);
+    };
+    let on_gap = move |_: &Trouble, delay| on_gap(delay);
+    let task = tokio::spawn(events(api, config, plural, on_event, on_gap));
     Cache {
         store,
         progress,
         task: task.abort_handle(),
+    }
+}
+
+/// A watch without a store. Dropping it ends the watch.
+#[derive(Debug)]
+pub struct Follower {
+    task: AbortHandle,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Watches `api` for those who keep a store of their own: tells `on_event` of every event, lists
+/// included, and `on_trouble` of every failure, until the returned follower is dropped. With an
+/// [`Api`] of `PartialObjectMeta` the server sends no more than metadata. `plural` names the
+/// resource in the log.
+pub fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    plural: String,
+    on_event: impl FnMut(Event<K>) + Send + 'static,
+    mut on_trouble: impl FnMut(&Trouble) + Send + 'static,
+) -> Follower
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Send + Sync + Unpin,
+{
+    let on_gap = move |trouble: &Trouble, _| on_trouble(trouble);
+    let task = tokio::spawn(events(api, config, plural, on_event, on_gap));
+    Follower {
+        task: task.abort_handle(),
+    }
+}
+
+/// Passes on the events of a watch for ever.
+async fn events<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    plural: String,
+    mut on_event: impl FnMut(Event<K>),
+    mut on_gap: impl FnMut(&Trouble, Duration),
+) where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut backoff = Backoff::new(WATCHING);
+    let mut config = config.streaming_lists();
+    let start = |config: &watcher::Config| Box::pin(watcher(api.clone(), config.clone()));
+    let mut events = start(&config);
+    loop {
+        match events.try_next().await {
+            Ok(None) => return,
+            Ok(Some(event)) => {
+                backoff.reset();
+                on_event(event);
+            }
+            Err(error) if lists_first(&error, &mut config) => events = start(&config),
+            Err(error) => {
+                if is_from_the_future(&error) {
+                    // A server restored from a backup counts from an earlier revision: what was
+                    // seen is no place to go on from, now or ever.
+                    events = start(&config);
+                }
+                let trouble = Trouble::of_watch(&error);
+                let delay = pause_after(&trouble, &mut backoff, &plural);
+                on_gap(&trouble, delay);
+                tokio::time::sleep(delay).await;
+            }
+        }
     }
 }
 

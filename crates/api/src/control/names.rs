@@ -6,6 +6,10 @@ pub const CONTROL_GROUP: &str = "control.kubestellar.io";
 /// The namespace of a WDS for CombinedStatuses about objects of the cluster scope.
 pub const REPORT_NAMESPACE: &str = "kubestellar-report";
 
+/// The namespace of what distribution runs by, in a WDS and, for its accounts, in an ITS. No policy
+/// can mean it or what is in it.
+pub const SYSTEM_NAMESPACE: &str = "kubestellar-system";
+
 /// Field managers under which KubeStellar's controllers write, and ours in their place.
 pub mod managers {
     /// Writes Bindings and policies' status.
@@ -73,6 +77,8 @@ pub mod conditions {
     /// Whether all WECs have applied all objects; the message counts those that have and have not,
     /// and quotes the first errors with their WECs.
     pub const READY: &str = "Ready";
+    /// On a policy, and False: some WECs that it means are not accepted, so nothing is sent to them.
+    pub const DESTINATIONS_ACCEPTED: &str = "DestinationsAccepted";
     /// Whether all StatusCollectors that the policy names exist.
     pub const STATUS_COLLECTORS_AVAILABLE: &str = "StatusCollectorsAvailable";
 }

@@ -1,0 +1,5 @@
+//! Distribution against real spaces, in process: a WDS and an ITS.
+
+mod binding;
+mod definitions;
+mod fixture;
