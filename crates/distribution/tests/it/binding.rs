@@ -127,7 +127,8 @@ async fn a_policy_becomes_a_binding_and_follows_objects_and_wecs() {
     .await;
     spaces.apply(config_map("a", "api", "1")).await;
     until_told(&spaces, "p", "namespaces shop to cluster1").await;
-    spaces.apply(policy("p", json!([{}]), app_web())).await;
+    let all = json!([{"matchExpressions": [{"key": "none", "operator": "DoesNotExist"}]}]);
+    spaces.apply(policy("p", all, app_web())).await;
     until_told(&spaces, "p", "namespaces shop to cluster1, cluster2").await;
     spaces
         .apply(policy("p", json!([]), json!([{"objectNames": ["none"]}])))
@@ -330,12 +331,13 @@ async fn a_policy_shows_what_its_binding_says() {
         ],
     }});
     let api = Api::<Binding>::all(spaces.wds());
-    let patched = api.patch_status("p", &PatchParams::default(), &Patch::Merge(answer));
+    let (parameters, answer) = (PatchParams::default(), Patch::Merge(answer));
+    let patched = api.patch_status("p", &parameters, &answer);
     spaces.meanwhile(patched).await.expect("patched");
     assert_eq!(condition(types::SYNCED, "True").await.message, "2 works");
     assert_eq!(condition(types::READY, "True").await.message, "2 applied");
-    let policy = Api::<BindingPolicy>::all(spaces.wds()).get("p");
-    let policy = spaces.meanwhile(policy).await.expect("there");
+    let policies = Api::<BindingPolicy>::all(spaces.wds());
+    let policy = spaces.meanwhile(policies.get("p")).await.expect("there");
     assert_eq!(policy.status.errors, ["cluster2: quota"]);
 }
 
@@ -347,7 +349,8 @@ async fn an_edited_or_deleted_binding_is_restored() {
     let first = until_told(&spaces, "p", expected).await;
     let api = Api::<Binding>::all(spaces.wds());
     let edit = Patch::Merge(json!({"spec": {"destinations": []}}));
-    let patched = api.patch("p", &PatchParams::default(), &edit);
+    let parameters = PatchParams::default();
+    let patched = api.patch("p", &parameters, &edit);
     spaces.meanwhile(patched).await.expect("edited");
     let edited = until_told(&spaces, "p", expected).await;
     assert!(edited.metadata.generation > first.metadata.generation);
@@ -388,8 +391,14 @@ async fn a_policy_that_goes_takes_its_binding_along() {
             binding.metadata.deletion_timestamp.map(|_| ())
         })
         .await;
-    let gone = Api::<BindingPolicy>::all(spaces.wds()).get_opt("p");
-    assert!(spaces.meanwhile(gone).await.expect("an answer").is_none());
+    let policies = Api::<BindingPolicy>::all(spaces.wds());
+    assert!(
+        spaces
+            .meanwhile(policies.get_opt("p"))
+            .await
+            .expect("an answer")
+            .is_none()
+    );
 }
 
 #[tokio::test]

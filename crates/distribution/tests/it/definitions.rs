@@ -2,28 +2,26 @@
 
 use crate::fixture::Spaces;
 use hyades_runtime::Trouble;
-use hyades_runtime::kube::Api;
-use hyades_runtime::kube::api::ApiResource;
-use hyades_runtime::kube::api::DynamicObject;
-use hyades_runtime::kube::api::PostParams;
-use hyades_runtime::kube::core::GroupVersionKind;
 use serde_json::Value;
 use serde_json::json;
 
 /// Creates an object of the WDS with strict validation, as kubectl does; returns the refusal.
 async fn refusal(spaces: &Spaces, kind: &str, name: &str, spec: Value) -> Option<String> {
-    let gvk = GroupVersionKind::gvk("control.kubestellar.io", "v1alpha1", kind);
-    let resource = ApiResource::from_gvk(&gvk);
     let object = json!({
-        "apiVersion": resource.api_version, "kind": kind, "metadata": {"name": name}, "spec": spec,
+        "apiVersion": "control.kubestellar.io/v1alpha1", "kind": kind,
+        "metadata": {"name": name}, "spec": spec,
     });
-    let api = Api::<DynamicObject>::all_with(spaces.wds(), &resource);
-    let object: DynamicObject = serde_json::from_value(object).expect("an object");
-    let parameters = PostParams {
-        field_validation: Some(hyades_runtime::kube::api::ValidationDirective::Strict),
-        ..PostParams::default()
+    let plural = match kind {
+        "BindingPolicy" => "bindingpolicies".to_owned(),
+        kind => format!("{}s", kind.to_lowercase()),
     };
-    let created = api.create(&parameters, &object).await;
+    let request = http::Request::post(format!(
+        "/apis/control.kubestellar.io/v1alpha1/{plural}?fieldValidation=Strict"
+    ))
+    .header("content-type", "application/json")
+    .body(object.to_string().into_bytes())
+    .expect("a request");
+    let created = spaces.wds().request::<Value>(request).await;
     created.err().map(|error| Trouble::of(&error).to_string())
 }
 

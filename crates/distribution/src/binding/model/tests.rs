@@ -276,7 +276,7 @@ struct Truth {
 }
 
 impl Truth {
-    fn from_scratch(&self) -> Model {
+    fn made_anew(&self) -> Model {
         let mut fresh = model();
         for (key, labels) in &self.objects {
             let metadata = Metadata {
@@ -395,6 +395,6 @@ proptest! {
                 prop_assert!(!differs || changed.contains(name.as_str()), "{name} was not told");
             }
         }
-        prop_assert_eq!(meanings(&model), meanings(&truth.from_scratch()));
+        prop_assert_eq!(meanings(&model), meanings(&truth.made_anew()));
     }
 }
