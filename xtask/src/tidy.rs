@@ -17,7 +17,7 @@ const FILE_LINES_MAX: usize = 500;
 /// is present: the hub and the agents must not know how spaces are served, since they also work
 /// against clusters that are not.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("agent", &["api", "jsonpath", "pki", "runtime"]),
+    ("agent", &["api", "jsonpath", "pki", "runtime", "schema"]),
     ("api", &[]),
     ("cli", &["*"]),
     ("distribution", &["api", "gotmpl", "jsonpath", "runtime"]),

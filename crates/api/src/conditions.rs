@@ -33,7 +33,7 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// The type.
-    pub type_: &'static str,
+    pub type_: Cow<'static, str>,
     /// The state.
     pub status: Status,
     /// One word for programs.
@@ -53,12 +53,18 @@ impl Statement {
         message: &'static str,
     ) -> Self {
         Self {
-            type_,
+            type_: Cow::Borrowed(type_),
             status,
             reason: Cow::Borrowed(reason),
             message: Cow::Borrowed(message),
             observed_generation: None,
         }
+    }
+
+    /// The same about another type of condition.
+    pub fn with_type(mut self, type_: impl Into<String>) -> Self {
+        self.type_ = Cow::Owned(type_.into());
+        self
     }
 
     /// The same with another message.
@@ -109,7 +115,7 @@ pub fn set(conditions: &mut Vec<Condition>, statement: &Statement, now: Time) ->
             observed_generation: statement.observed_generation,
             reason: statement.reason.clone().into_owned(),
             status: status.to_owned(),
-            type_: statement.type_.to_owned(),
+            type_: statement.type_.clone().into_owned(),
         });
         return true;
     };
@@ -389,6 +395,10 @@ pub mod work {
     pub const DELETING: &str = "Deleting";
     /// Whether the work is done for good.
     pub const COMPLETE: &str = "Complete";
+    /// Whether the work is still on its way to what it describes.
+    pub const PROGRESSING: &str = "Progressing";
+    /// Whether the work is not what it describes and does not get there.
+    pub const DEGRADED: &str = "Degraded";
 }
 
 #[cfg(test)]

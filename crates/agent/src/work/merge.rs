@@ -102,7 +102,8 @@ fn merged_owners(present: &[OwnerReference], owner: &Owner) -> Option<Vec<OwnerR
     Some(merged)
 }
 
-fn merge_metadata(object: &mut Value, manifest: &Value, owner: &Owner) -> bool {
+/// Merges what the manifest says of labels, annotations and owners; whether that changed anything.
+pub fn merge_metadata(object: &mut Value, manifest: &Value, owner: &Owner) -> bool {
     let new_owners = updated_owners(object, owner);
     let metadata = metadata_of(object);
     let mut changed = false;

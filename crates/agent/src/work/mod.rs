@@ -19,12 +19,15 @@ mod apply;
 mod eviction;
 mod executor;
 mod feedback;
+mod ignore;
+mod job;
 mod mapping;
 mod merge;
 mod order;
 mod reconcile;
 mod records;
 mod removal;
+mod rules;
 mod status;
 mod treatment;
 mod write;
@@ -120,6 +123,7 @@ pub(crate) async fn run_with(
     let means = Means {
         limits,
         executors: Arc::new(Executors::new(wec.clone(), caches)),
+        rules: Arc::default(),
     };
     loop {
         let session = sessions.borrow_and_update().clone();

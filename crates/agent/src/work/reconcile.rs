@@ -2,14 +2,17 @@
 
 use super::apply::Applied;
 use super::apply::Applier;
+use super::apply::History;
 use super::apply::Item;
 use super::apply::Retry;
 use super::executor::Account;
 use super::executor::Executors;
 use super::feedback::Limits;
+use super::mapping::Header;
 use super::order;
 use super::records;
 use super::removal;
+use super::rules::Rules;
 use super::status;
 use super::status::Outcome;
 use crate::options::WorkOptions;
@@ -38,6 +41,7 @@ use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::DeleteParams;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +81,8 @@ pub struct Means {
     pub limits: Limits,
     /// As whom objects are written.
     pub executors: Arc<Executors>,
+    /// How conditions are computed.
+    pub rules: Arc<Rules>,
 }
 
 /// What is known of both sides.
@@ -137,16 +143,30 @@ pub struct Worker {
     pub(super) eviction_grace: Duration,
 }
 
+/// Whether the work's status speaks of its present generation.
+fn is_told(work: &ManifestWork) -> bool {
+    let applied = conditions::find(&work.status.conditions, known::APPLIED);
+    applied.is_some_and(|applied| applied.observed_generation == work.metadata.generation)
+}
+
+/// Whether the object of a manifest came to its end in the work's present generation.
+fn is_complete(work: &ManifestWork, manifest: &Value) -> bool {
+    let meta = status::meta(0, &Header::of(manifest), None);
+    let known = work.status.resource_status.manifests.iter();
+    let mut known = known.filter(|known| status::same_object(&known.resource_meta, &meta));
+    known.any(|known| status::is_complete(&known.conditions, work.metadata.generation))
+}
+
 /// When a work whose manifests became this is applied again.
 fn again(results: &[Applied]) -> Again {
     let mut failures = results
         .iter()
-        .filter_map(|result| result.outcome.applied.as_ref()?.as_ref().err())
+        .filter_map(|result| result.outcome.failure())
         .peekable();
     let soon = results.iter().any(|result| result.retry == Retry::Soon);
     match failures.peek() {
         Some(first) if soon => {
-            let first = (*first).clone();
+            let first = (*first).to_owned();
             Err(WorkError::Manifests {
                 failed: failures.count(),
                 total: results.len(),
@@ -179,9 +199,9 @@ impl Worker {
         Self {
             works_api: Api::namespaced(session.client, &mailbox),
             applied_api: Api::all(wec.clone()),
-            applier: Applier::new(wec, means.executors.clone(), means.limits),
+            executors: means.executors.clone(),
+            applier: Applier::new(wec, means),
             mailbox,
-            executors: means.executors,
             identity,
             stores,
             status_queue,
@@ -206,7 +226,7 @@ impl Worker {
         if work.metadata.deletion_timestamp.is_some() {
             return self.finalize(&work).await;
         }
-        if conditions::is_true(&work.status.conditions, known::COMPLETE) {
+        if status::is_complete(&work.status.conditions, work.metadata.generation) {
             return Ok(None);
         }
         self.bring_about(&work).await
@@ -226,7 +246,7 @@ impl Worker {
         let results = self.apply_all(&work, &applied, is_new).await;
         let failed = results
             .iter()
-            .any(|result| matches!(result.outcome.applied, Some(Err(_))));
+            .any(|result| result.outcome.failure().is_some());
         let resources: Vec<AppliedResource> = results
             .iter()
             .filter_map(|result| result.resource.clone())
@@ -285,16 +305,28 @@ impl Worker {
             ..OwnerReference::default()
         };
         let manifests = &work.spec.workload.manifests;
+        // Without rules nothing comes to its end, and nobody needs to look.
+        let mut configs = work.spec.manifest_configs.iter();
+        let has_rules = configs.any(|config| !config.condition_rules.is_empty());
+        let history = |manifest: &Value| History {
+            is_new,
+            is_complete: has_rules && is_complete(work, manifest),
+            recorded: match is_told(work) {
+                true => &applied.status.applied_resources,
+                false => &[],
+            },
+        };
         let mut results = Vec::with_capacity(manifests.len());
         for batch in order::batches(manifests) {
             let items = batch.into_iter().map(|ordinal| Item {
                 ordinal,
                 manifest: &manifests[ordinal],
                 spec: &work.spec,
+                history: history(&manifests[ordinal]),
             });
             let owner = &owner;
             let mut applying = stream::iter(items)
-                .map(|item| async move { self.applier.apply(&item, owner, is_new).await })
+                .map(|item| async move { self.applier.apply(&item, owner).await })
                 .buffer_unordered(CONCURRENT_OBJECTS);
             while let Some(result) = applying.next().await {
                 results.push(result);
@@ -420,8 +452,7 @@ impl Worker {
             return Ok(None);
         }
         let again = Some(backoff::jitter(self.status_interval, STATUS_JITTER));
-        let applied = conditions::find(&work.status.conditions, known::APPLIED);
-        if applied.is_none_or(|applied| applied.observed_generation != work.metadata.generation) {
+        if !is_told(&work) {
             // It is being applied anew, and that tells its status too.
             return Ok(again);
         }
@@ -435,6 +466,7 @@ impl Worker {
                 ordinal,
                 manifest,
                 spec: &work.spec,
+                history: History::default(),
             });
         let mut outcomes: Vec<Outcome> = stream::iter(items)
             .map(|item| async move { self.applier.look(&item).await })

@@ -1,8 +1,10 @@
 //! What a work's status says, from what became of its manifests. Pure.
 
 use super::feedback::Feedback;
+use super::job;
 use super::mapping::Header;
 use super::mapping::Target;
+use super::rules;
 use hyades_api::conditions;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::Status;
@@ -28,17 +30,59 @@ pub enum Presence {
     NoPlace,
 }
 
+/// What became of applying one manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// The object is what the manifest says.
+    Done,
+    /// The object came to its end and is gone, as it was to.
+    Gone,
+    /// It could not be made so, for this reason.
+    Failed(String),
+    /// The fields that the work ignores could not be found, for this reason.
+    FieldsFailed(String),
+}
+
+impl Verdict {
+    /// Why the manifest was not applied, if it was not.
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Done | Self::Gone => None,
+            Self::Failed(reason) | Self::FieldsFailed(reason) => Some(reason),
+        }
+    }
+}
+
 /// What became of one manifest.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Where it is, in the words of its manifest or of discovery.
     pub meta: ManifestResourceMeta,
     /// Whether it was applied; nothing when only its state was looked at.
-    pub applied: Option<Result<(), String>>,
+    pub applied: Option<Verdict>,
     /// Whether it is there.
     pub presence: Presence,
     /// Its fields for the hub.
     pub feedback: Feedback,
+    /// What the rules of the work say of it; nothing when there was nothing to look at, and then
+    /// what was said last stands.
+    pub ruled: Option<Vec<Statement>>,
+}
+
+impl Outcome {
+    /// Why the manifest was not applied, if it was not.
+    pub fn failure(&self) -> Option<&str> {
+        self.applied.as_ref()?.failure()
+    }
+}
+
+/// Whether conditions say that the present generation came to its end.
+pub fn is_complete(all: &[Condition], generation: Option<i64>) -> bool {
+    let complete = conditions::find(all, known::COMPLETE);
+    complete.is_some_and(|complete| {
+        let observed = complete.observed_generation;
+        complete.status == "True" && (observed.is_none() || observed == generation)
+    })
 }
 
 /// How a manifest is named in the status.
@@ -69,6 +113,7 @@ pub fn build(work: &ManifestWork, outcomes: &[Outcome], now: &Time) -> ManifestW
         let mut conditions = known
             .map(|manifest| manifest.conditions.clone())
             .unwrap_or_default();
+        conditions.retain(|condition| still_ruled(condition, outcome, generation));
         for statement in manifest_statements(outcome, generation) {
             conditions::set(&mut conditions, &statement, now.clone());
         }
@@ -80,7 +125,14 @@ pub fn build(work: &ManifestWork, outcomes: &[Outcome], now: &Time) -> ManifestW
             conditions,
         });
     }
-    for statement in work_statements(outcomes) {
+    let manifests = status.resource_status.manifests.iter();
+    let manifests = manifests.flat_map(|manifest| &manifest.conditions);
+    let ruled = rules::aggregated(manifests.filter(|condition| rules::is_ruled(condition)));
+    status.conditions.retain(|condition| {
+        let of_type = |statement: &Statement| statement.type_ == condition.type_;
+        condition.reason != rules::AGGREGATED || ruled.iter().any(of_type)
+    });
+    for statement in work_statements(outcomes).into_iter().chain(ruled) {
         conditions::set(
             &mut status.conditions,
             &statement.observing(generation),
@@ -103,30 +155,47 @@ pub fn deleting(work: &ManifestWork, now: &Time) -> Option<Vec<Condition>> {
     conditions::set(&mut all, &statement, now.clone()).then_some(all)
 }
 
-fn same_object(a: &ManifestResourceMeta, b: &ManifestResourceMeta) -> bool {
+/// Whether a condition of a manifest stays: those of rules do while the rule is there, and where
+/// there was nothing to judge, while they speak of the present generation.
+fn still_ruled(condition: &Condition, outcome: &Outcome, generation: Option<i64>) -> bool {
+    let of_type = |statement: &Statement| statement.type_ == condition.type_;
+    !rules::is_ruled(condition)
+        || match &outcome.ruled {
+            Some(statements) => statements.iter().any(of_type),
+            None => condition.observed_generation == generation,
+        }
+}
+
+/// Whether two entries are about one object, although one may not know its resource.
+pub fn same_object(a: &ManifestResourceMeta, b: &ManifestResourceMeta) -> bool {
     (&a.group, &a.kind, &a.namespace, &a.name) == (&b.group, &b.kind, &b.namespace, &b.name)
 }
 
 fn manifest_statements(outcome: &Outcome, generation: Option<i64>) -> Vec<Statement> {
-    let applied = outcome.applied.as_ref().map(|result| {
-        match result {
-            Ok(()) => Statement::new(
-                known::APPLIED,
-                Status::True,
-                "AppliedManifestComplete",
-                "Apply manifest complete",
-            ),
-            Err(error) => {
-                Statement::new(known::APPLIED, Status::False, "AppliedManifestFailed", "")
-                    .with_message(format!("Failed to apply manifest: {error}"))
-            }
-        }
-        .observing(generation)
-    });
+    let applied = outcome.applied.as_ref().map(applied);
+    let ruled = outcome.ruled.iter().flatten().cloned();
     applied
         .into_iter()
+        .chain(ruled)
+        .map(|statement| statement.observing(generation))
         .chain([available(&outcome.presence), synced(&outcome.feedback)])
         .collect()
+}
+
+fn applied(verdict: &Verdict) -> Statement {
+    let statement = |status, reason| Statement::new(known::APPLIED, status, reason, "");
+    match verdict {
+        Verdict::Done => statement(Status::True, "AppliedManifestComplete")
+            .with_message("Apply manifest complete"),
+        Verdict::Gone => statement(Status::True, "AppliedManifestComplete")
+            .with_message(format!("Apply manifest complete: {}", job::GONE)),
+        Verdict::Failed(error) => statement(Status::False, "AppliedManifestFailed")
+            .with_message(format!("Failed to apply manifest: {error}")),
+        Verdict::FieldsFailed(error) => {
+            statement(Status::False, "AppliedManifestSSAIgnoreFieldError")
+                .with_message(format!("Failed to process ignoreFields: {error}"))
+        }
+    }
 }
 
 fn available(presence: &Presence) -> Statement {
@@ -172,9 +241,7 @@ fn synced(feedback: &Feedback) -> Statement {
 fn work_statements(outcomes: &[Outcome]) -> Vec<Statement> {
     let mut statements = Vec::new();
     if outcomes.iter().any(|outcome| outcome.applied.is_some()) {
-        let failed = outcomes
-            .iter()
-            .any(|outcome| matches!(outcome.applied, Some(Err(_))));
+        let failed = outcomes.iter().any(|outcome| outcome.failure().is_some());
         statements.push(if failed {
             Statement::new(
                 known::APPLIED,
@@ -234,7 +301,7 @@ mod tests {
         Time(Timestamp::from_second(second).expect("a time"))
     }
 
-    fn outcome(ordinal: usize, applied: Result<(), &str>, presence: Presence) -> Outcome {
+    fn outcome(ordinal: usize, failure: &str, presence: Presence) -> Outcome {
         let header = Header {
             version: "v1".to_owned(),
             kind: "ConfigMap".to_owned(),
@@ -252,9 +319,13 @@ mod tests {
         );
         Outcome {
             meta: meta(ordinal, &header, Some(&target)),
-            applied: Some(applied.map_err(str::to_owned)),
+            applied: Some(match failure {
+                "" => Verdict::Done,
+                failure => Verdict::Failed(failure.to_owned()),
+            }),
             presence,
             feedback: Feedback::default(),
+            ruled: Some(Vec::new()),
         }
     }
 
@@ -266,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_status_of_a_complete_work_is_upstreams() {
-        let status = build(&work(1), &[outcome(0, Ok(()), Presence::Present)], &at(0));
+        let status = build(&work(1), &[outcome(0, "", Presence::Present)], &at(0));
         let time = "1970-01-01T00:00:00Z";
         assert_eq!(
             serde_json::to_value(&status).expect("JSON"),
@@ -296,7 +367,7 @@ mod tests {
     #[test]
     fn an_unchanged_outcome_gives_the_same_status_and_a_new_generation_keeps_the_times() {
         let mut work = work(1);
-        let outcomes = [outcome(0, Ok(()), Presence::Present)];
+        let outcomes = [outcome(0, "", Presence::Present)];
         work.status = build(&work, &outcomes, &at(0));
         assert_eq!(build(&work, &outcomes, &at(9)), work.status);
         work.metadata.generation = Some(2);
@@ -308,9 +379,9 @@ mod tests {
     #[test]
     fn one_failure_fails_the_work_and_the_message_says_why() {
         let outcomes = [
-            outcome(0, Ok(()), Presence::Present),
-            outcome(1, Err("forbidden"), Presence::Missing),
-            outcome(2, Err("no matches"), Presence::NoPlace),
+            outcome(0, "", Presence::Present),
+            outcome(1, "forbidden", Presence::Missing),
+            outcome(2, "no matches", Presence::NoPlace),
         ];
         let status = build(&work(1), &outcomes, &at(0));
         let told: Vec<_> = status
@@ -342,14 +413,57 @@ mod tests {
     #[test]
     fn looking_does_not_touch_the_applied_conditions() {
         let mut work = work(1);
-        work.status = build(&work, &[outcome(0, Ok(()), Presence::Present)], &at(0));
+        work.status = build(&work, &[outcome(0, "", Presence::Present)], &at(0));
         let looked = Outcome {
             applied: None,
-            ..outcome(0, Ok(()), Presence::Missing)
+            ..outcome(0, "", Presence::Missing)
         };
         let status = build(&work, &[looked], &at(5));
         assert!(conditions::is_true(&status.conditions, known::APPLIED));
         assert!(conditions::is_false(&status.conditions, known::AVAILABLE));
+    }
+
+    fn complete(status: Status) -> Option<Vec<Statement>> {
+        let statement = Statement::new(known::COMPLETE, status, "ConditionRuleEvaluated", "done");
+        Some(vec![statement])
+    }
+
+    #[test]
+    fn what_rules_say_stands_for_its_generation_and_goes_with_the_rule() {
+        let mut work = work(1);
+        let ruled = |ruled| Outcome {
+            ruled,
+            ..outcome(0, "", Presence::Present)
+        };
+        let generation = work.metadata.generation;
+        work.status = build(&work, &[ruled(complete(Status::False))], &at(0));
+        assert!(!is_complete(&work.status.conditions, generation));
+        work.status = build(&work, &[ruled(complete(Status::True))], &at(1));
+        assert!(is_complete(&work.status.conditions, generation));
+        let told = conditions::find(&work.status.conditions, known::COMPLETE).expect("told");
+        assert_eq!(
+            (told.reason.as_str(), told.message.as_str()),
+            (rules::AGGREGATED, "done")
+        );
+
+        let gone = Outcome {
+            ruled: None,
+            applied: Some(Verdict::Gone),
+            ..outcome(0, "", Presence::Missing)
+        };
+        let still = build(&work, std::slice::from_ref(&gone), &at(2));
+        assert!(
+            is_complete(&still.conditions, generation),
+            "the object is gone and was complete"
+        );
+        work.metadata.generation = Some(2);
+        assert!(!is_complete(&work.status.conditions, Some(2)));
+        let anew = build(&work, &[gone], &at(2));
+        assert!(conditions::find(&anew.conditions, known::COMPLETE).is_none());
+        let without = build(&work, &[ruled(Some(Vec::new()))], &at(3));
+        assert!(conditions::find(&without.conditions, known::COMPLETE).is_none());
+        let of_manifest = &without.resource_status.manifests[0].conditions;
+        assert!(conditions::find(of_manifest, known::COMPLETE).is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::mapping::Target;
 use hyades_api::work::ConditionRule;
 use hyades_api::work::FeedbackRule;
+use hyades_api::work::IgnoreField;
 use hyades_api::work::ManifestWorkSpec;
 use hyades_api::work::ResourceIdentifier;
 use hyades_api::work::ServerSideApply;
@@ -19,16 +20,22 @@ pub enum Strategy {
     /// Create, and leave alone what is there.
     CreateOnly,
     /// Server-side apply.
-    ServerSideApply {
-        /// Who owns the fields.
-        field_manager: String,
-        /// Whether other owners are overridden.
-        force: bool,
-    },
+    ServerSideApply(Apply),
     /// Only look.
     ReadOnly,
     /// A strategy, or a part of one, that this agent cannot follow; the text says which.
     Refused(String),
+}
+
+/// How server-side apply is done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Apply {
+    /// Who owns the fields.
+    pub field_manager: String,
+    /// Whether other owners are overridden.
+    pub force: bool,
+    /// Fields that are left to others.
+    pub ignored: Vec<IgnoreField>,
 }
 
 /// The treatment of one manifest.
@@ -86,16 +93,12 @@ fn read_strategy(strategy: Option<&UpdateStrategy>) -> Strategy {
 
 fn read_apply(settings: Option<&ServerSideApply>) -> Strategy {
     let settings = settings.cloned().unwrap_or_default();
-    if !settings.ignore_fields.is_empty() {
-        return Strategy::Refused(
-            "ignoreFields is not supported by this agent: remove it".to_owned(),
-        );
-    }
     let named = Some(settings.field_manager).filter(|name| !name.is_empty());
-    Strategy::ServerSideApply {
+    Strategy::ServerSideApply(Apply {
         field_manager: named.unwrap_or_else(|| FIELD_MANAGER.to_owned()),
         force: settings.force,
-    }
+        ignored: settings.ignore_fields,
+    })
 }
 
 fn matches(pattern: &ResourceIdentifier, target: &Target) -> bool {
@@ -181,10 +184,11 @@ mod tests {
              "serverSideApply": {"force": true, "fieldManager": "work-agent-x"}}},
             {"resourceIdentifier": here, "updateStrategy": {"type": "CreateOnly"}},
         ]}));
-        let expected = Strategy::ServerSideApply {
+        let expected = Strategy::ServerSideApply(Apply {
             field_manager: "work-agent-x".to_owned(),
             force: true,
-        };
+            ignored: Vec::new(),
+        });
         assert_eq!(treatment.strategy, expected);
         assert_eq!(treatment.feedback.len(), 1);
     }
@@ -192,18 +196,12 @@ mod tests {
     #[test]
     fn what_cannot_be_followed_is_refused_and_not_ignored() {
         let here = json!({"resource": "configmaps", "namespace": "default", "name": "go"});
-        for strategy in [
-            json!({"type": "Nonsense"}),
-            json!({"type": "ServerSideApply", "serverSideApply": {"ignoreFields": [{"condition": "OnSpokePresent"}]}}),
-        ] {
-            let treatment = of(
-                json!({"manifestConfigs": [{"resourceIdentifier": here, "updateStrategy": strategy}]}),
-            );
-            assert!(
-                matches!(treatment.strategy, Strategy::Refused(_)),
-                "{treatment:?}"
-            );
-        }
+        let treatment = of(json!({"manifestConfigs": [
+            {"resourceIdentifier": here, "updateStrategy": {"type": "Nonsense"}}]}));
+        assert!(
+            matches!(treatment.strategy, Strategy::Refused(_)),
+            "{treatment:?}"
+        );
     }
 
     #[test]

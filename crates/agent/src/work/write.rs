@@ -1,11 +1,14 @@
 //! Writing one object of a work, as its strategy says.
 
 use super::executor::Denied;
+use super::ignore;
+use super::job;
 use super::mapping::MappingError;
 use super::mapping::Target;
 use super::merge;
 use super::merge::Owner;
 use super::treatment;
+use super::treatment::Apply;
 use super::treatment::Strategy;
 use super::treatment::Treatment;
 use hyades_runtime::Trouble;
@@ -50,6 +53,9 @@ pub enum ApplyError {
     /// The executor lacks a right.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// The fields that the work ignores cannot be found.
+    #[error("{0}")]
+    IgnoreFields(String),
     /// This agent cannot do what the work asks for.
     #[error("{0}")]
     Refused(String),
@@ -100,11 +106,8 @@ impl Writer {
         match &treatment.strategy {
             Strategy::Update => self.update(place, manifest, &owner, is_new).await.map(Some),
             Strategy::CreateOnly => self.create_only(place, manifest, &owner).await.map(Some),
-            Strategy::ServerSideApply {
-                field_manager,
-                force,
-            } => self
-                .server_side_apply(place, manifest, &owner, field_manager, *force)
+            Strategy::ServerSideApply(settings) => self
+                .server_side_apply(place, manifest, &owner, settings)
                 .await
                 .map(Some),
             Strategy::ReadOnly => {
@@ -159,7 +162,7 @@ impl Writer {
                         tokio::time::sleep(CONTENTION.jittered(attempt - 1)).await;
                     }
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(judged(place, manifest, error).await),
             }
         }
     }
@@ -185,7 +188,10 @@ impl Writer {
         if unchanged && merge::updated_owners(live, owner).is_none() {
             return None;
         }
-        merge::updated(live, manifest, owner)
+        match job::is_job(manifest) {
+            true => job::updated(live, manifest, owner),
+            false => merge::updated(live, manifest, owner),
+        }
     }
 
     fn remember(&self, place: &Place<'_>, fingerprint: [u8; 32], object: &Value) {
@@ -222,23 +228,46 @@ impl Writer {
         place: &Place<'_>,
         manifest: &Value,
         owner: &Owner,
-        field_manager: &str,
-        force: bool,
+        settings: &Apply,
     ) -> Result<Value, ApplyError> {
-        let mut parameters = PatchParams::apply(field_manager);
-        parameters.force = force;
-        let patch = Patch::Apply(manifest);
-        let live = match place
-            .api
-            .patch(&place.target.name, &parameters, &patch)
-            .await
-        {
-            Err(error) if Trouble::of(&error).is_conflict() => {
-                return Err(ApplyError::Conflict(words(&error)));
+        if settings.ignored.is_empty() {
+            return self.patch(place, manifest, owner, settings).await;
+        }
+        let plan =
+            ignore::Plan::of(manifest, &settings.ignored).map_err(ApplyError::IgnoreFields)?;
+        match place.api.get_opt(&place.target.name).await? {
+            None => self.patch(place, plan.full(), owner, settings).await,
+            Some(live) => {
+                let value = value_of(&live);
+                if plan.stands(&value) {
+                    return Ok(self.own(place, value, owner).await?);
+                }
+                let partial = plan.partial(&live, &settings.field_manager);
+                self.patch(place, &partial, owner, settings).await
             }
-            other => other?,
-        };
-        Ok(self.own(place, value_of(&live), owner).await?)
+        }
+    }
+
+    async fn patch(
+        &self,
+        place: &Place<'_>,
+        object: &Value,
+        owner: &Owner,
+        settings: &Apply,
+    ) -> Result<Value, ApplyError> {
+        let mut parameters = PatchParams::apply(&settings.field_manager);
+        parameters.force = settings.force;
+        let applied = place
+            .api
+            .patch(&place.target.name, &parameters, &Patch::Apply(object))
+            .await;
+        match applied {
+            Ok(live) => Ok(self.own(place, value_of(&live), owner).await?),
+            Err(error) if Trouble::of(&error).is_conflict() => {
+                Err(ApplyError::Conflict(words(&error)))
+            }
+            Err(error) => Err(judged(place, object, error).await),
+        }
     }
 
     /// Sets or removes the work's mark of ownership, if it is not as wanted.
@@ -299,6 +328,15 @@ impl Writer {
                 .await?,
         ))
     }
+}
+
+/// A refusal by the API server; a final one where a Job is there already.
+async fn judged(place: &Place<'_>, manifest: &Value, error: kube::Error) -> ApplyError {
+    let may_be_final = job::is_job(manifest) && matches!(Trouble::of(&error), Trouble::Invalid(_));
+    if may_be_final && matches!(place.api.get_opt(&place.target.name).await, Ok(Some(_))) {
+        return ApplyError::Refused(job::refusal(&words(&error)));
+    }
+    error.into()
 }
 
 fn dynamic(object: Value) -> kube::Result<DynamicObject> {

@@ -16,6 +16,7 @@ mod reporting;
 mod scene;
 mod secrecy;
 mod serve;
+mod treatments;
 mod wec;
 mod works;
 

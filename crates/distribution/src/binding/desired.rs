@@ -138,14 +138,14 @@ fn conditions(
             Some(binding.status.observed_generation) == binding.metadata.generation
         });
     for statement in unanswered(meant, is_written, failure) {
-        if is_answered && conditions::find(&list, statement.type_).is_some() {
+        if is_answered && conditions::find(&list, &statement.type_).is_some() {
             continue;
         }
-        carry(&mut list, policy, statement.type_);
+        carry(&mut list, policy, &statement.type_);
         conditions::set(&mut list, &statement, now.clone());
     }
     if let Some(statement) = not_accepted(meant) {
-        carry(&mut list, policy, statement.type_);
+        carry(&mut list, policy, &statement.type_);
         conditions::set(&mut list, &statement, now.clone());
     }
     list

@@ -392,7 +392,7 @@ impl Reconciler {
 
     async fn tell(&self, object: &ManagedCluster, statement: &Statement) {
         let name = object.name_any();
-        let (kind, reason) = match statement.type_ {
+        let (kind, reason) = match &*statement.type_ {
             statements::HUB_ACCEPTED if statement.status == conditions::Status::True => {
                 (EventType::Normal, &*statement.reason)
             }

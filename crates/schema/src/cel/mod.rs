@@ -54,6 +54,9 @@ pub struct Declarations<'a> {
     pub variables: &'a [String],
     /// Whether `Object{…}` and `JSONPatch{…}` may be built, as mutations do.
     pub initialisers: bool,
+    /// Whether `hasConditions(status)` may be called: the one function that Open Cluster Management
+    /// adds for the condition rules of works. It says whether a status lists any condition.
+    pub has_conditions: bool,
 }
 
 /// Why a text is no usable expression, in the API server's words.

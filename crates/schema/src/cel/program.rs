@@ -144,6 +144,7 @@ impl Compiler {
             names: &names,
             variables: &self.variables,
             initialisers,
+            has_conditions: false,
         };
         match Expression::compile(text, &declared) {
             Ok(expression) => {

@@ -12,6 +12,7 @@ use kube_cel::cel::Context;
 use kube_cel::cel::ExecutionError;
 use kube_cel::cel::Value;
 use kube_cel::cel::common::value::Val;
+use kube_cel::cel::objects::Key;
 use kube_cel::cel::objects::Opaque;
 use serde_json::Value as Json;
 
@@ -28,6 +29,9 @@ pub(super) const TICK: &str = "@tick";
 
 /// The function behind `+`, which counts what it makes.
 pub(super) const ADD: &str = "@add";
+
+/// The function behind `hasConditions`, out of the reach of expressions that may not call it.
+pub(super) const HAS_CONDITIONS: &str = "@hasConditions";
 
 /// The longest list that `lists.range` makes: more could not be looped over anyway.
 const RANGE_MAX: i64 = 100_000;
@@ -59,9 +63,21 @@ pub(super) static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
             Ok((0..count).map(Value::Int).collect::<Vec<_>>().into())
         },
     );
+    context.add_function(
+        HAS_CONDITIONS,
+        |status: Value| -> Result<bool, ExecutionError> { Ok(has_conditions(&status)) },
+    );
     authorizer::register(&mut context);
     context
 });
+
+fn has_conditions(status: &Value) -> bool {
+    let Value::Map(status) = status else {
+        return false;
+    };
+    let key = Key::String(Arc::new("conditions".to_owned()));
+    matches!(status.map.get(&key), Some(Value::List(conditions)) if !conditions.is_empty())
+}
 
 /// Variables with their values.
 pub struct Scope {

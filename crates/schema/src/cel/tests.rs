@@ -16,6 +16,7 @@ const DECLARED: Declarations<'static> = Declarations {
     ],
     variables: &[],
     initialisers: true,
+    has_conditions: false,
 };
 
 fn object() -> Json {
@@ -384,4 +385,26 @@ fn no_expression_takes_the_evaluation_down() {
         evaluated > CASES / 100,
         "only {evaluated} of {CASES} compiled"
     );
+}
+
+#[test]
+fn only_rules_of_works_ask_whether_there_are_conditions() {
+    let text = "hasConditions(object.spec) || hasConditions(object.metadata.name)";
+    let refused = Expression::compile(text, &DECLARED).expect_err("no such function");
+    assert!(refused.to_string().contains("hasConditions"), "{refused}");
+    let declared = Declarations {
+        has_conditions: true,
+        ..DECLARED
+    };
+    let asked = |conditions: Json| {
+        let expression = Expression::compile(text, &declared).expect("an expression");
+        let projection = expression.reads().of_variable("object").expect("read");
+        let object = json!({"metadata": {"name": "a"}, "spec": {"conditions": conditions}});
+        let mut scope = Scope::default();
+        scope.set_json("object", &object, projection);
+        expression.evaluate(&scope).expect("a value").as_bool()
+    };
+    assert_eq!(asked(json!([{"type": "Ready"}])), Some(true));
+    assert_eq!(asked(json!([])), Some(false));
+    assert_eq!(asked(json!("none")), Some(false));
 }

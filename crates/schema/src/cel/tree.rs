@@ -28,6 +28,7 @@ use super::Declarations;
 use super::scope::ADD;
 use super::scope::COMPOSITED;
 use super::scope::FUNCTIONS;
+use super::scope::HAS_CONDITIONS;
 use super::scope::TICK;
 
 /// The variable whose fields are composited variables.
@@ -191,6 +192,9 @@ impl<'a> Builder<'a> {
                 other => other,
             };
             return Ok(call(name, self.all(args)?));
+        }
+        if func_name == "hasConditions" && target.is_none() && self.declared.has_conditions {
+            return Ok(call(HAS_CONDITIONS, self.all(args)?));
         }
         let target = match target {
             None => None,
