@@ -30,6 +30,7 @@ use hyades_runtime::Cache;
 use hyades_runtime::Trouble;
 use hyades_runtime::controller;
 use hyades_runtime::controller::Change;
+use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
@@ -150,7 +151,8 @@ pub(crate) async fn keep(scene: Scene) -> Infallible {
     addons.wait_until_synced().await;
     let mut changed = changes.subscribe();
     let mut keepers: BTreeMap<Place, Keeper> = BTreeMap::new();
-    let mut leftovers = leftovers(&scene).await;
+    let mut leftovers = Leftovers::default();
+    leftovers.search(&scene).await;
     let reporter = report::Reporter::new(&scene, addons.clone());
     let first = tokio::time::Instant::now() + LEASE_PERIOD;
     let mut tick = tokio::time::interval_at(first, LEASE_PERIOD);
@@ -167,15 +169,9 @@ pub(crate) async fn keep(scene: Scene) -> Infallible {
             .collect();
         for place in gone {
             keepers.remove(&place);
-            if !wanted.contains_key(&place) {
-                remove(&scene, &place).await;
-            }
+            leftovers.places.insert(place);
         }
-        for place in std::mem::take(&mut leftovers) {
-            if !wanted.contains_key(&place) {
-                remove(&scene, &place).await;
-            }
-        }
+        leftovers.remove(&scene, &wanted).await;
         for (place, registration) in wanted {
             keepers.entry(place).or_insert_with(|| Keeper {
                 task: tokio::spawn(credentials::keep(
@@ -195,7 +191,12 @@ pub(crate) async fn keep(scene: Scene) -> Infallible {
             }
         }
         tokio::select! {
-            _ = tick.tick() => judged.clear(),
+            _ = tick.tick() => {
+                judged.clear();
+                if !leftovers.is_searched {
+                    leftovers.search(&scene).await;
+                }
+            }
             _ = changed.changed() => {}
         }
     }
@@ -225,31 +226,69 @@ fn watch_addons(scene: &Scene, changes: watch::Sender<()>) -> Cache<ManagedClust
     })
 }
 
-/// Secrets that an earlier life of this process left in the common namespace of add-ons.
-async fn leftovers(scene: &Scene) -> BTreeSet<Place> {
-    let namespace = namespaces::AGENT_ADDON;
-    let api: Api<Secret> = Api::namespaced(scene.wec.clone(), namespace);
-    let selector = format!(
-        "{}={}",
-        labels::CLUSTER_NAME,
-        scene.session.identity.cluster
-    );
-    match api.list(&ListParams::default().labels(&selector)).await {
-        Ok(found) => found
-            .items
-            .iter()
-            .filter(|secret| secret.labels().contains_key(labels::ADDON_NAME))
-            .map(|secret| (namespace.to_owned(), secret.name_any()))
-            .collect(),
-        Err(error) => {
-            let trouble = Trouble::of(&error);
-            tracing::info!("looked for Secrets of former add-ons in {namespace}: {trouble}");
-            BTreeSet::new()
+/// Secrets of registrations that are gone: those that an earlier life of this process left, and those
+/// that could not be deleted yet.
+#[derive(Debug, Default)]
+struct Leftovers {
+    places: BTreeSet<Place>,
+    /// Whether every namespace of add-ons was looked into. Rights there come from the operator, and
+    /// may come later than this agent.
+    is_searched: bool,
+}
+
+impl Leftovers {
+    /// Looks into the common namespace of add-ons and into those that are marked as such.
+    async fn search(&mut self, scene: &Scene) {
+        self.is_searched = true;
+        let selector = format!("{}=true", labels::ADDON_NAMESPACE);
+        let api: Api<Namespace> = Api::all(scene.wec.clone());
+        let parameters = ListParams::default().labels(&selector);
+        let mut namespaces = BTreeSet::from([namespaces::AGENT_ADDON.to_owned()]);
+        match api.list_metadata(&parameters).await {
+            Ok(marked) => namespaces.extend(marked.items.iter().map(ResourceExt::name_any)),
+            Err(error) => self.missed("looked for namespaces of add-ons", &Trouble::of(&error)),
+        }
+        let selector = format!(
+            "{}={},{}",
+            labels::CLUSTER_NAME,
+            scene.session.identity.cluster,
+            labels::ADDON_NAME
+        );
+        let parameters = ListParams::default().labels(&selector);
+        for namespace in namespaces {
+            let api: Api<Secret> = Api::namespaced(scene.wec.clone(), &namespace);
+            match api.list_metadata(&parameters).await {
+                Ok(found) => self.places.extend(
+                    found
+                        .items
+                        .iter()
+                        .map(|secret| (namespace.clone(), secret.name_any())),
+                ),
+                Err(error) => {
+                    let what = format!("looked for Secrets of former add-ons in {namespace}");
+                    self.missed(&what, &Trouble::of(&error));
+                }
+            }
+        }
+    }
+
+    fn missed(&mut self, what: &str, trouble: &Trouble) {
+        tracing::info!("{what}: {trouble}; again in {} s", LEASE_PERIOD.as_secs());
+        self.is_searched = false;
+    }
+
+    /// Deletes those that are not wanted again, and keeps for the next time what could not be.
+    async fn remove(&mut self, scene: &Scene, wanted: &BTreeMap<Place, Registration>) {
+        for place in std::mem::take(&mut self.places) {
+            if !wanted.contains_key(&place) && !remove(scene, &place).await {
+                self.places.insert(place);
+            }
         }
     }
 }
 
-async fn remove(scene: &Scene, (namespace, name): &Place) {
+/// Deletes a Secret; whether it is gone.
+async fn remove(scene: &Scene, (namespace, name): &Place) -> bool {
     let api: Api<Secret> = Api::namespaced(scene.wec.clone(), namespace);
     match api.delete(name, &Default::default()).await {
         Ok(_) => tracing::info!("Secret {namespace}/{name} of a former add-on is deleted"),
@@ -257,9 +296,11 @@ async fn remove(scene: &Scene, (namespace, name): &Place) {
             Trouble::NotFound(_) => {}
             trouble => {
                 tracing::warn!("deleted Secret {namespace}/{name} of a former add-on: {trouble}");
+                return false;
             }
         },
     }
+    true
 }
 
 #[cfg(test)]

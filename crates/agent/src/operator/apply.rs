@@ -3,6 +3,7 @@
 use super::cleanup;
 use super::hosted;
 use super::manifests::Plan;
+use super::reconcile::Known;
 use super::reconcile::MANAGER;
 use super::reconcile::Operator;
 use super::reconcile::RESYNC;
@@ -31,8 +32,8 @@ pub(super) struct Done {
     /// The Klusterlet's labels on what was applied.
     inherited: BTreeMap<String, String>,
     at: Instant,
-    /// Namespaces that have the credentials for pulling images.
-    pull_secrets_in: BTreeSet<String>,
+    /// Namespaces that are marked as namespaces of add-ons and have what belongs there.
+    served: BTreeSet<String>,
 }
 
 impl Operator {
@@ -54,30 +55,42 @@ impl Operator {
                 namespace: plan.namespace.clone(),
             };
         }
-        let wanting = self.wanting_pull_secrets(plan).await;
+        let wanting = self.addon_namespaces(plan).await;
         let generation = klusterlet.metadata.generation.unwrap_or_default();
-        let is_current = match self.known.lock().await.get(&plan.name) {
-            Some(known) => known.applied.as_ref().is_some_and(|done| {
+        let (is_current, left) = match self.known.lock().await.get(&plan.name) {
+            Some(Known {
+                applied: Some(done),
+                ..
+            }) => (
                 done.generation == generation
                     && done.inherited == plan.inherited
                     && done.at.elapsed() < RESYNC
-                    && wanting.is_subset(&done.pull_secrets_in)
-            }),
-            None => false,
+                    && done.served == wanting,
+                done.served.difference(&wanting).cloned().collect(),
+            ),
+            _ => (false, BTreeSet::new()),
         };
         if !is_current || seen == Seen::Missing {
-            if let Err(failure) = self
+            let applied = self
                 .apply_foundation(klusterlet, plan, managed, &wanting)
-                .await
-            {
+                .await;
+            if let Err(failure) = applied {
                 return failure;
+            }
+            for namespace in &left {
+                let rights = plan.addon_rights(namespace);
+                if let Err(error) = cleanup::remove(managed, &rights).await {
+                    let reason = "ManagedClusterResourceApplyFailed";
+                    let message = error.to_string();
+                    return Applied::Failed { reason, message };
+                }
             }
             if let Some(known) = self.known.lock().await.get_mut(&plan.name) {
                 known.applied = Some(Done {
                     generation,
                     inherited: plan.inherited.clone(),
                     at: Instant::now(),
-                    pull_secrets_in: wanting,
+                    served: wanting,
                 });
             }
         }
@@ -137,10 +150,13 @@ impl Operator {
         ensure_all(managed, &plan.managed_rights())
             .await
             .map_err(in_wec)?;
-        match ensure_all(managed, &plan.addon_rights()).await {
-            // Whoever deleted the namespace of add-ons wants none in this cluster.
-            Err(error) if lacks_namespace(&error) => {}
-            applied => applied.map_err(in_wec)?,
+        let marked = wanting.iter().map(String::as_str);
+        for namespace in marked.chain([namespaces::AGENT_ADDON]) {
+            match ensure_all(managed, &plan.addon_rights(namespace)).await {
+                // Whoever deleted a namespace of add-ons wants none there.
+                Err(error) if lacks_namespace(&error) => {}
+                applied => applied.map_err(in_wec)?,
+            }
         }
         ensure_all(&self.client, &plan.management_rights())
             .await

@@ -26,6 +26,7 @@ use jiff::SignedDuration;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Why the clean-up must be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +76,9 @@ pub async fn run(
     }
     if let Some(managed) = managed {
         release_works(managed, &plan.agent_id).await?;
-        remove(managed, &plan.addon_rights()).await?;
+        for namespace in addon_namespaces(managed).await? {
+            remove(managed, &plan.addon_rights(&namespace)).await?;
+        }
         remove(managed, &plan.managed_rights()).await?;
         remove(managed, &[plan.klusterlet_namespace()]).await?;
         if is_last(managed, &plan.name).await? {
@@ -92,7 +95,7 @@ pub async fn run(
 }
 
 /// Removes objects, the last first.
-async fn remove(client: &Client, objects: &[Value]) -> Result<(), CleanupError> {
+pub(super) async fn remove(client: &Client, objects: &[Value]) -> Result<(), CleanupError> {
     for object in objects.iter().rev() {
         apply::ensure_absent(client, &Address::of(object)?).await?;
     }
@@ -182,6 +185,17 @@ async fn release_works(client: &Client, agent_id: &str) -> Result<(), CleanupErr
             .map_err(server("released an applied work"))?;
     }
     Ok(())
+}
+
+/// The common namespace of add-ons, and those that are marked as such.
+async fn addon_namespaces(client: &Client) -> Result<BTreeSet<String>, CleanupError> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let selector = format!("{}=true", labels::ADDON_NAMESPACE);
+    let parameters = ListParams::default().labels(&selector);
+    let marked = api.list_metadata(&parameters).await;
+    let marked = marked.map_err(server("looked for namespaces of add-ons"))?;
+    let names = marked.items.iter().map(ResourceExt::name_any);
+    Ok(names.chain([namespaces::AGENT_ADDON.to_owned()]).collect())
 }
 
 /// Whether no other Klusterlet has a namespace here.

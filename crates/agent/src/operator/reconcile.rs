@@ -343,8 +343,9 @@ impl Operator {
         Ok(client)
     }
 
-    /// Namespaces of the WEC whose pods need the credentials for pulling images.
-    pub(super) async fn wanting_pull_secrets(&self, plan: &Plan) -> BTreeSet<String> {
+    /// Namespaces of the WEC that are marked as namespaces of add-ons: their pods need the credentials
+    /// for pulling images, and registration its rights there.
+    pub(super) async fn addon_namespaces(&self, plan: &Plan) -> BTreeSet<String> {
         let known = self.known.lock().await;
         let managed = known
             .get(&plan.name)

@@ -6,6 +6,7 @@ use super::status;
 use hyades_api::conditions;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::klusterlet as known;
+use hyades_api::names::namespaces;
 use hyades_api::operator::Klusterlet;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
@@ -68,7 +69,7 @@ impl Operator {
             plan.definitions(),
             namespaces.to_vec(),
             plan.managed_rights(),
-            plan.addon_rights().to_vec(),
+            plan.addon_rights(namespaces::AGENT_ADDON).to_vec(),
             plan.management_rights(),
             deployments.clone(),
         ]

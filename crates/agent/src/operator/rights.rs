@@ -29,15 +29,16 @@ impl Plan {
         objects
     }
 
-    /// What registration may do in the common namespace of add-ons: keep their Secrets, and look at
-    /// their leases.
-    pub fn addon_rights(&self) -> [Value; 2] {
+    /// What registration may do in a namespace of add-ons: keep their Secrets, and look at their
+    /// leases. It has these rights in the common namespace and in those that are marked as namespaces
+    /// of add-ons; upstream's has them in the whole cluster, and with them every Secret.
+    pub fn addon_rights(&self, namespace: &str) -> [Value; 2] {
         let name = format!(
             "open-cluster-management:{}-registration:addon-management",
             self.name
         );
         let metadata = json!({
-            "name": name, "namespace": namespaces::AGENT_ADDON, "labels": self.labels(),
+            "name": name, "namespace": namespace, "labels": self.labels(),
         });
         let api_version = format!("{RBAC}/v1");
         [

@@ -117,7 +117,7 @@ fn follow_namespace(
     controller::watch(api, config, move |_| queue.add(klusterlet.clone()))
 }
 
-/// Namespaces of a WEC that want the credentials for pulling images, by their metadata alone.
+/// Namespaces of a WEC that are marked as namespaces of add-ons, by their metadata alone.
 /// Dropping it ends the watch.
 pub(super) struct AddOnNamespaces {
     cache: Cache<PartialObjectMeta<Namespace>>,

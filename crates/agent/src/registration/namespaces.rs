@@ -46,6 +46,13 @@ fn label(server: &str) -> String {
     format!("{}{hash}", labels::CLUSTER_SET_PREFIX)
 }
 
+/// The field manager of a hub's label: an agent of another hub that wants the same namespace must
+/// not take this one's label for its own and drop it.
+fn manager(label: &str) -> String {
+    let hash = label.trim_start_matches(labels::CLUSTER_SET_PREFIX);
+    format!("klusterlet-agent-{hash}")
+}
+
 /// What to say about a namespace.
 pub fn statement(outcome: &Result<(), String>) -> Statement {
     const TYPE: &str = "NamespaceAvailable";
@@ -119,7 +126,7 @@ async fn establish(client: &Client, label: &str, wanted: &BTreeSet<String>) -> O
             "kind": "Namespace",
             "metadata": {"name": name, "labels": {label: "true"}},
         });
-        let result = apply::ensure(client, "klusterlet-agent", &object).await;
+        let result = apply::ensure(client, &manager(label), &object).await;
         let told = |error: ApplyError| format!("Failed to apply namespace {name:?}: {error}");
         outcomes.insert(name.clone(), result.map(drop).map_err(told));
     }
@@ -156,6 +163,15 @@ mod tests {
             .expect("the prefix");
         assert_eq!(name.len(), LABEL_LENGTH_MAX);
         assert!(hub_hash("https://hub.example:6443/spaces/its1").starts_with(name));
+    }
+
+    #[test]
+    fn each_hub_has_a_field_manager_of_its_own_that_the_api_takes() {
+        let [one, other] = ["its1", "its2"]
+            .map(|space| manager(&label(&format!("https://hub.example:6443/spaces/{space}"))));
+        assert_ne!(one, other);
+        assert!(one.len() <= 128, "the API's limit: {one}");
+        assert!(!one.contains('/'), "{one}");
     }
 
     #[test]

@@ -91,7 +91,7 @@ async fn until_account(hub: &Hub, former: Option<&str>) -> String {
 }
 
 /// The client of an add-on's agent, which finds the Secret's keys as files in one folder.
-async fn client_of(secret: &Secret) -> Client {
+pub async fn client_of(secret: &Secret) -> Client {
     let folder = tempfile::tempdir().expect("a folder");
     for (key, value) in secret.data.iter().flatten() {
         std::fs::write(folder.path().join(key), &value.0).expect("a file");

@@ -5,9 +5,11 @@ use crate::registered;
 use crate::until;
 use crate::wec::Wec;
 use hyades_agent::credentials::keys;
+use hyades_agent::install::Mode;
 use hyades_api::addon::ManagedClusterAddOn;
 use hyades_api::addon::conditions as known;
 use hyades_api::conditions;
+use hyades_api::names::labels;
 use hyades_api::names::namespaces;
 use hyades_pki::Certificate;
 use hyades_runtime::apply;
@@ -163,6 +165,40 @@ async fn an_add_on_of_a_template_arrives_registers_lives_and_goes() {
             })
             .await;
             until_label(&hub, None).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn secrets_of_add_ons_that_went_while_no_agent_ran_are_deleted_wherever_they_lie() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(true).await;
+            let wec = Wec::start("cluster1").await;
+            wec.join(&hub, "cluster1", Mode::Singleton).await;
+            let labels = json!({"addon.open-cluster-management.io/namespace": "true"});
+            ensure(
+                &wec.client,
+                &json!({"apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": "mine", "labels": labels}}),
+            )
+            .await;
+            let secrets: Api<Secret> = Api::namespaced(wec.client.clone(), "mine");
+            for (name, cluster) in [("former", "cluster1"), ("another", "cluster2")] {
+                ensure(
+                    &wec.client,
+                    &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {
+                        "name": name, "namespace": "mine",
+                        "labels": {labels::CLUSTER_NAME: cluster, labels::ADDON_NAME: "former"},
+                    }}),
+                )
+                .await;
+            }
+            wec.start_operator();
+            wec.start_agent().await;
+            crate::until_gone(&secrets, "former").await;
+            let other = secrets.get_opt("another").await.expect("an answer");
+            assert!(other.is_some(), "another cluster's");
         })
         .await;
 }

@@ -34,7 +34,14 @@ async fn write(wec: &Wec, name: &str, kubeconfig: &str) {
 
 /// A WEC with the Secrets `first` and `second` to choose from, which has joined the first hub.
 async fn with_two_hubs() -> (Hub, Hub, Wec) {
-    let (first, second) = (Hub::start(true).await, Hub::start(true).await);
+    let (first, second, wec) = choosing(true).await;
+    first.until_available("cluster1").await;
+    (first, second, wec)
+}
+
+/// A WEC with the Secrets `first` and `second` to choose from; the second hub lets everybody in.
+async fn choosing(first_is_automatic: bool) -> (Hub, Hub, Wec) {
+    let (first, second) = (Hub::start(first_is_automatic).await, Hub::start(true).await);
     let wec = Wec::start("cluster1").await;
     wec.install(&InstallOptions {
         mode: Mode::Singleton,
@@ -54,8 +61,24 @@ async fn with_two_hubs() -> (Hub, Hub, Wec) {
     let quick = ["--hub-connection-timeout-seconds=1"];
     wec.start_agent_with(names::KLUSTERLET, namespaces::AGENT, &quick)
         .await;
-    first.until_available("cluster1").await;
     (first, second, wec)
+}
+
+#[tokio::test]
+async fn a_chosen_hub_that_lets_nobody_in_is_left_for_another_after_its_time() {
+    LocalSet::new()
+        .run_until(async {
+            let (first, second, wec) = choosing(false).await;
+            second.until_available("cluster1").await;
+            let message = wec.until_event("LeavingHub").await;
+            assert!(
+                message.contains("no credentials for the chosen hub within 1 s")
+                    && message.contains(&second.url),
+                "{message}"
+            );
+            assert_eq!(first.requests().await.len(), 1, "it was asked first");
+        })
+        .await;
 }
 
 #[tokio::test]

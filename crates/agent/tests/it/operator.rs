@@ -15,6 +15,7 @@ use hyades_runtime::apply;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
 use hyades_runtime::k8s_openapi::api::rbac::v1::ClusterRole;
+use hyades_runtime::k8s_openapi::api::rbac::v1::Role;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::api::DeleteParams;
 use hyades_runtime::kube::api::Patch;
@@ -168,6 +169,41 @@ async fn namespaces_of_add_ons_get_the_credentials_for_pulling_images() {
                 })
                 .await;
             }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn registration_has_rights_in_the_namespaces_marked_for_add_ons_while_they_are() {
+    LocalSet::new()
+        .run_until(async {
+            let (_hub, wec) = installed(Mode::Default).await;
+            let namespace = |marked: bool| json!({"apiVersion": "v1", "kind": "Namespace", "metadata":
+                {"name": "mine", "labels": {"addon.open-cluster-management.io/namespace": marked.to_string()}}});
+            apply::ensure(&wec.client, "test", &namespace(true)).await.expect("made");
+            let registration = wec.client_of("klusterlet-registration-sa", namespaces::AGENT);
+            let secrets: Api<Secret> = Api::namespaced(registration, "mine");
+            let until_allowed = async |allowed: bool| {
+                until(&format!("Secrets may be read: {allowed}"), async || {
+                    (secrets.list(&Default::default()).await.is_ok() == allowed).then_some(())
+                })
+                .await;
+            };
+            until_allowed(true).await;
+            let elsewhere: Api<Secret> = Api::namespaced(
+                wec.client_of("klusterlet-registration-sa", namespaces::AGENT),
+                "default",
+            );
+            assert!(elsewhere.list(&Default::default()).await.is_err());
+            apply::ensure(&wec.client, "test", &namespace(false)).await.expect("unmarked");
+            until_allowed(false).await;
+            apply::ensure(&wec.client, "test", &namespace(true)).await.expect("marked");
+            until_allowed(true).await;
+            let deleted = wec.klusterlets().delete("klusterlet", &DeleteParams::default()).await;
+            deleted.expect("deleted");
+            until_gone(&wec.klusterlets(), "klusterlet").await;
+            let roles: Api<Role> = Api::namespaced(wec.client.clone(), "mine");
+            assert!(roles.list(&Default::default()).await.expect("the roles").items.is_empty());
         })
         .await;
 }

@@ -1,10 +1,13 @@
 //! Agents that come back: after their certificate expired, and to a hub that has moved, has another
 //! authority for its server or its clients, or was restored from a backup.
 
+use crate::addon_tokens::client_of;
 use crate::hub::Hub;
 use crate::pass;
 use crate::registered;
+use crate::serve::Lost;
 use crate::until;
+use crate::until_gone;
 use crate::wec::Wec;
 use hyades_agent::credentials::Credentials;
 use hyades_agent::credentials::keys;
@@ -12,8 +15,12 @@ use hyades_agent::install::Mode;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::names;
 use hyades_api::names::namespaces;
+use hyades_pki::CertificateRequest;
 use hyades_pki::Key;
+use hyades_pki::Subject;
+use hyades_runtime::apply;
 use hyades_runtime::k8s_openapi::ByteString;
+use hyades_runtime::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use hyades_runtime::k8s_openapi::api::core::v1::Event;
 use hyades_runtime::k8s_openapi::api::core::v1::Namespace;
 use hyades_runtime::k8s_openapi::api::core::v1::Secret;
@@ -21,6 +28,7 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
+use hyades_runtime::kube::api::PostParams;
 use hyades_space::access::authn::expired;
 use serde_json::Value;
 use serde_json::json;
@@ -298,6 +306,111 @@ async fn a_hub_restored_under_another_client_authority_takes_the_agent_back_by_i
             let wec = Wec::start("cluster1").await;
             let hub = joined(&wec).await;
             lose_and_regain(hub, &wec).await;
+        })
+        .await;
+}
+
+/// The key that is written down for a certificate to come.
+async fn pending_key(wec: &Wec) -> Option<Key> {
+    let pending = wec.secrets().get_opt(names::PENDING_KEY_SECRET).await;
+    let pending = pending.expect("an answer")?;
+    Some(Key::from_pem(&text(&pending, keys::KEY)).expect("a key"))
+}
+
+#[tokio::test]
+async fn the_key_of_a_renewal_is_written_down_before_the_hub_is_asked_and_until_it_is_in_use() {
+    LocalSet::new()
+        .run_until(async {
+            let wec = Wec::start("cluster1").await;
+            let hub = joined(&wec).await;
+            until_gone(&wec.secrets(), names::PENDING_KEY_SECRET).await;
+            let asked = hub.requests().await.len();
+            // Ten minutes of a day are left, and nothing reaches the hub.
+            hub.gate.close_after(0, Lost::Request);
+            age(&hub, &wec, -600).await;
+            let key = until("a key is written down", async || pending_key(&wec).await).await;
+            assert_eq!(hub.requests().await.len(), asked, "nobody was asked yet");
+            hub.gate.open();
+            until("the renewal", async || {
+                let secret = wec.hub_secret().await;
+                let present = Key::from_pem(&text(&secret, keys::KEY)).expect("a key");
+                (present.public_key_sha256() == key.public_key_sha256()).then_some(())
+            })
+            .await;
+            until_gone(&wec.secrets(), names::PENDING_KEY_SECRET).await;
+        })
+        .await;
+}
+
+/// Has the hub approve a renewal for this key, whose answer nobody takes.
+async fn approve_renewal(hub: &Hub, credentials: &Secret, key: &Key) {
+    let agent = AgentIdentity::new(
+        "cluster1".parse().expect("a name"),
+        &text(credentials, keys::AGENT_NAME),
+    )
+    .expect("an agent");
+    let subject = Subject::new(agent.common_name(), agent.organizations());
+    let pem = CertificateRequest::new(key, &subject).expect("a request");
+    let request: CertificateSigningRequest = serde_json::from_value(json!({
+        "metadata": {
+            "generateName": names::csr_name_prefix(&agent.cluster),
+            "labels": {names::labels::CLUSTER_NAME: "cluster1"},
+        },
+        "spec": {
+            "signerName": names::CLIENT_SIGNER,
+            "request": ByteString(pem.into_bytes()),
+            "usages": ["digital signature", "key encipherment", "client auth"],
+        },
+    }))
+    .expect("a request");
+    let requests = Api::all(client_of(credentials).await);
+    let created = requests.create(&PostParams::default(), &request).await;
+    created.expect("requested");
+    let mailboxes: Api<Namespace> = Api::all(hub.client.clone());
+    until("the name belongs to the key of the renewal", async || {
+        let mailbox = mailboxes.get("cluster1").await.expect("the mailbox");
+        let pinned = mailbox.annotations().get(names::annotations::PINNED_KEY);
+        (pinned == Some(&key.public_key_sha256())).then_some(())
+    })
+    .await;
+}
+
+/// The hub approved a renewal whose answer never came, and then the certificate expired: the name
+/// belongs to the key that was written down.
+#[tokio::test]
+async fn an_agent_that_was_cut_off_in_a_renewal_comes_back_by_the_key_of_the_renewal() {
+    LocalSet::new()
+        .run_until(async {
+            let hub = Hub::start(true).await;
+            let wec = Wec::start("cluster1").await;
+            let agent = wec.run(&hub, "cluster1").await;
+            hub.until_available("cluster1").await;
+            until_gone(&wec.secrets(), names::PENDING_KEY_SECRET).await;
+            agent.cancel();
+            let former = wec.hub_secret().await;
+            let renewal = Key::generate();
+            let data = |key: &str| ByteString(text(&former, key).into_bytes());
+            let pending = json!({
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": {"name": names::PENDING_KEY_SECRET, "namespace": namespaces::AGENT},
+                "data": {
+                    keys::KEY: ByteString(renewal.to_ec_pem().into_bytes()),
+                    keys::AGENT_NAME: data(keys::AGENT_NAME),
+                    keys::CLUSTER_NAME: data(keys::CLUSTER_NAME),
+                },
+            });
+            let written = apply::ensure(&wec.client, "test", &pending).await;
+            written.expect("written");
+            approve_renewal(&hub, &former, &renewal).await;
+            age(&hub, &wec, HOUR_SECONDS).await;
+            wec.delete_secret(names::BOOTSTRAP_HUB_KUBECONFIG_SECRET)
+                .await;
+            let before = hub.renewed_on().await;
+            wec.start_agent().await;
+            hub.until_renewed(before).await;
+            let present = Key::from_pem(&text(&wec.hub_secret().await, keys::KEY)).expect("a key");
+            assert_eq!(present.public_key_sha256(), renewal.public_key_sha256());
+            wec.until_event("Recovered").await;
         })
         .await;
 }

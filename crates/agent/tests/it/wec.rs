@@ -141,6 +141,12 @@ impl Wec {
         }
     }
 
+    /// A client that acts as an account of this WEC.
+    pub fn client_of(&self, account: &str, namespace: &str) -> Client {
+        let user = UserInfo::service_account(namespace, account);
+        Client::new(self.space.service_as(user), "default")
+    }
+
     /// Starts the operator under its own account. The token stops it.
     pub fn start_operator(&self) -> CancellationToken {
         self.start_operator_with(KlusterletOptions::default())

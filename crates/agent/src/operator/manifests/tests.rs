@@ -230,7 +230,10 @@ fn all_that_is_a_klusterlets_own_carries_its_labels_where_they_are_handed_on() {
     let plain = Plan::of(&object).expect("a plan");
     let everything = |plan: &Plan| -> Vec<Value> {
         let namespaces = [plan.klusterlet_namespace(), plan.addon_namespace()];
-        let rights = plan.addon_rights().into_iter().chain(plan.managed_rights());
+        let rights = plan
+            .addon_rights(namespaces::AGENT_ADDON)
+            .into_iter()
+            .chain(plan.managed_rights());
         let rights = rights.chain(plan.management_rights());
         namespaces
             .into_iter()

@@ -5,9 +5,10 @@
 //! requests only (see [`crate::request::Target::renews_a_certificate`]), and not as its user but as
 //! one of its own name, in a group of its own, with the certificate's end and key as extras. That
 //! user has no rights until somebody gives the group some, and whatever rights those are, it uses
-//! them for two things only: to ask for a certificate for its own name and key ([`may_ask`]), and to
-//! look at what it asked for ([`confine`]). Its request is approved by whoever knows whether this key
-//! may come back, and after how long.
+//! them for two things only: to ask for a certificate for its own name ([`may_ask`]), and to look at
+//! what it asked for ([`confine`]). The key asked for may be a newer one, whose certificate it was cut
+//! off from: a request is signed by its own key. It is approved by whoever knows whether that key may
+//! come back, and after how long.
 
 use hyades_pki::Certificate;
 use hyades_pki::CertificateRequest;
@@ -105,8 +106,8 @@ pub fn confine(store: &Store, user: &UserInfo, asked: &Attributes) -> Result<(),
     }
 }
 
-/// Whether such a user may make this request for a certificate: it is for its own name and key.
-/// Others are not concerned.
+/// Whether such a user may make this request for a certificate: it is for its own name. Others are
+/// not concerned.
 ///
 /// # Errors
 /// Why not.
@@ -115,16 +116,12 @@ pub fn may_ask(user: &UserInfo, request: Option<&CertificateRequest>) -> Result<
         return Ok(());
     }
     let own_name = user.name.strip_prefix(USER_PREFIX).unwrap_or_default();
-    let own_key = user.extra.get(KEY).map_or(&[][..], Vec::as_slice);
-    let is_own = request.is_some_and(|request| {
-        request.subject().common_name == own_name && *own_key == [request.public_key_sha256()]
-    });
-    if is_own {
+    if request.is_some_and(|request| request.subject().common_name == own_name) {
         return Ok(());
     }
     Err(format!(
         "the expired certificate was for {own_name:?}, and serves to ask for another one for that \
-         common name and the same key only"
+         common name only"
     ))
 }
 
