@@ -20,7 +20,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent", &["api", "jsonpath", "pki", "runtime", "schema"]),
     ("api", &[]),
     ("cli", &["*"]),
-    ("distribution", &["api", "gotmpl", "jsonpath", "runtime"]),
+    (
+        "distribution",
+        &["api", "gotmpl", "jsonpath", "runtime", "schema"],
+    ),
     ("fleet", &["*"]),
     ("gotmpl", &[]),
     ("host", &["api", "node", "pki", "runtime", "space", "store"]),

@@ -26,6 +26,23 @@ impl Datum {
         }
     }
 
+    /// The value, if it is a whole number of either sign.
+    pub fn as_integer(&self) -> Option<i128> {
+        match self.0 {
+            Value::Int(value) => Some(value.into()),
+            Value::UInt(value) => Some(value.into()),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is a floating-point number.
+    pub fn as_float(&self) -> Option<f64> {
+        match self.0 {
+            Value::Float(value) => Some(value),
+            _ => None,
+        }
+    }
+
     /// Whether the value is null.
     pub fn is_null(&self) -> bool {
         matches!(self.0, Value::Null)

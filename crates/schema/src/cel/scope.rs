@@ -13,6 +13,7 @@ use kube_cel::cel::ExecutionError;
 use kube_cel::cel::Value;
 use kube_cel::cel::common::value::Val;
 use kube_cel::cel::objects::Key;
+use kube_cel::cel::objects::Map;
 use kube_cel::cel::objects::Opaque;
 use serde_json::Value as Json;
 
@@ -22,6 +23,7 @@ use super::Inquiry;
 use super::Projection;
 use super::authorizer;
 use super::reads;
+use super::tree;
 use super::wording;
 
 /// The function that every turn of a loop calls, with what the loop has accumulated.
@@ -98,6 +100,19 @@ impl Scope {
     /// Sets a variable to the projected part of a JSON value.
     pub fn set_json(&mut self, name: &str, value: &Json, projection: &Projection) {
         self.set(name, reads::to_cel(value, projection));
+    }
+
+    /// Sets a variable to a map of timestamps, each given in the form of RFC 3339. A text that is no
+    /// such time is left out of the map.
+    pub fn set_timestamps(&mut self, name: &str, times: &[(&str, &str)]) {
+        let fields = times.iter().filter_map(|(field, text)| {
+            let time = Value::resolve(&tree::timestamp(text), &FUNCTIONS).ok()?;
+            Some((Key::String(Arc::new((*field).to_owned())), time))
+        });
+        let map = Map {
+            map: Arc::new(fields.collect()),
+        };
+        self.context.add_variable_from_value(name, Value::Map(map));
     }
 
     /// Sets what `authorizer` or `authorizer.requestResource` is.

@@ -408,3 +408,29 @@ fn only_rules_of_works_ask_whether_there_are_conditions() {
     assert_eq!(asked(json!([])), Some(false));
     assert_eq!(asked(json!("none")), Some(false));
 }
+
+#[test]
+fn a_map_of_timestamps_holds_those_that_are_times() {
+    let declared = Declarations {
+        names: &["times"],
+        ..Declarations::default()
+    };
+    let mut scope = Scope::default();
+    scope.set_timestamps(
+        "times",
+        &[("at", "2026-01-02T03:04:05Z"), ("never", "soon")],
+    );
+    let evaluate = |text: &str| {
+        let expression = Expression::compile(text, &declared).expect("an expression");
+        expression.evaluate(&scope).expect("a value")
+    };
+    let is_true = |text: &str| evaluate(text).as_bool() == Some(true);
+    assert!(is_true(
+        "times.at == timestamp('2026-01-02T03:04:05Z') && times.at.getFullYear() == 2026"
+    ));
+    assert!(is_true("!has(times.never)"));
+    assert_eq!(evaluate("2u").as_integer(), Some(2));
+    assert_eq!(evaluate("-2").as_integer(), Some(-2));
+    assert_eq!(evaluate("2.5").as_float(), Some(2.5));
+    assert_eq!(evaluate("2.5").as_integer(), None);
+}

@@ -78,6 +78,11 @@ fn truth(value: bool) -> Tree {
     tree(Expr::Literal(LiteralValue::Boolean(CelBool::from(value))))
 }
 
+/// A call that makes a timestamp of a text.
+pub(super) fn timestamp(text: &str) -> Tree {
+    call("timestamp", vec![literal(text)])
+}
+
 /// Whether a function of this name exists: calling it without arguments fails in another way than
 /// calling one that does not exist.
 fn is_function(name: &str) -> bool {
