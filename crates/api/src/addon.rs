@@ -16,15 +16,14 @@ pub mod convert;
 pub mod identity;
 pub mod names;
 pub mod review;
-pub mod rollout;
 
 pub use config::*;
 
 use crate::kind::kind;
 use crate::kind::part;
 use crate::names::ADDON_GROUP;
+use crate::rollout::RolloutStrategy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use rollout::RolloutStrategy;
 use serde_json::Value;
 
 kind! {

@@ -37,9 +37,9 @@ impl Family {
             ],
             Self::HubWork => &[
                 ("NilExecutorValidating", false),
-                ("ManifestWorkReplicaSet", false),
+                (MANIFEST_WORK_REPLICA_SET, false),
                 ("CloudEventsDrivers", false),
-                ("CleanUpCompletedManifestWork", false),
+                (CLEAN_UP_COMPLETED_MANIFEST_WORK, false),
             ],
             Self::HubPlacement => &[
                 ("SIGPlacementDecision", false),
@@ -62,22 +62,14 @@ impl Family {
 }
 
 /// Gates of upstream with nothing behind them here, and why; nobody can switch them on.
-const WITHOUT_EFFECT: [(&str, &str); 6] = [
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
     (
         "V1beta1CSRAPICompatibility",
         "the API version that it falls back to is gone from Kubernetes",
     ),
     (
-        "ManifestWorkReplicaSet",
-        "the hub follows no ManifestWorkReplicaSets; use 'clusteradm create work --placement'",
-    ),
-    (
         "CloudEventsDrivers",
         "works travel through the Kubernetes API and nothing else",
-    ),
-    (
-        "CleanUpCompletedManifestWork",
-        "the hub deletes no works by age; delete them with 'clusteradm delete work'",
     ),
     (
         "SIGPlacementDecision",
@@ -99,6 +91,10 @@ pub const CLUSTER_IMPORTER: &str = "ClusterImporter";
 pub const CLUSTER_PROFILE: &str = "ClusterProfile";
 /// Hub: empty the mailbox of a WEC that is deregistered.
 pub const RESOURCE_CLEANUP: &str = "ResourceCleanup";
+/// Hub: make works for all WECs of a placement.
+pub const MANIFEST_WORK_REPLICA_SET: &str = "ManifestWorkReplicaSet";
+/// Hub: delete works some time after they came to their end.
+pub const CLEAN_UP_COMPLETED_MANIFEST_WORK: &str = "CleanUpCompletedManifestWork";
 /// Add-ons, on both sides.
 pub const ADDON_MANAGEMENT: &str = "AddonManagement";
 /// Agent: report claims.

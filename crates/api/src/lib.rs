@@ -29,4 +29,5 @@ pub mod names;
 pub mod operator;
 pub mod placement;
 pub mod profile;
+pub mod rollout;
 pub mod work;

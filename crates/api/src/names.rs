@@ -69,6 +69,10 @@ pub mod labels {
         "open-cluster-management.io/created-by-clustermanager";
     /// On whatever a Klusterlet made; the value is its name.
     pub const CREATED_BY_KLUSTERLET: &str = "open-cluster-management.io/created-by-klusterlet";
+    /// On a work that a ManifestWorkReplicaSet made: the set, as NAMESPACE.NAME.
+    pub const REPLICA_SET: &str = "work.open-cluster-management.io/manifestworkreplicaset";
+    /// On a work that a ManifestWorkReplicaSet made: the placement through which it came.
+    pub const REPLICA_SET_PLACEMENT: &str = "work.open-cluster-management.io/placementname";
     /// On claims that are not reported to the hub.
     pub const SPOKE_ONLY: &str = "open-cluster-management.io/spoke-only";
     /// On namespaces of a WEC whose pods need the credentials for pulling images: `true`.
@@ -174,6 +178,8 @@ pub mod finalizers {
     /// until no work is left, so that the agent can do so.
     pub const MANIFEST_WORK_CLEANUP: &str =
         "cluster.open-cluster-management.io/manifest-work-cleanup";
+    /// On a ManifestWorkReplicaSet, until its works are deleted.
+    pub const REPLICA_SET_CLEANUP: &str = "work.open-cluster-management.io/manifest-work-cleanup";
     /// On an applied work, until its objects are gone.
     pub const APPLIED_MANIFEST_WORK_CLEANUP: &str =
         "cluster.open-cluster-management.io/applied-manifest-work-cleanup";

@@ -1,5 +1,7 @@
 //! Group `work.open-cluster-management.io`: works, and what they left in a WEC.
 
+pub mod replica_set;
+
 use crate::kind::kind;
 use crate::kind::part;
 use crate::names::WORK_GROUP;

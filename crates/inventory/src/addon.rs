@@ -29,7 +29,6 @@ mod permissions;
 mod plan;
 mod registration;
 mod requests;
-mod rollout;
 mod template;
 pub(crate) mod webhook;
 

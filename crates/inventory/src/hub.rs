@@ -13,6 +13,7 @@
 //! ManagedCluster, Cluster ▶ one key per WEC ▶ agent put into it (importer)
 //! JoinRule ▶ one key per rule ▶ count, condition (joining)
 //! Placement ▶ one key per placement ▶ decisions, conditions (crate::placement)
+//! ManifestWorkReplicaSet ▶ one key per set ▶ works, status (crate::works)
 //! ```
 //!
 //! Each module decides with pure functions over what was seen; `cluster` alone talks to the server
@@ -68,6 +69,7 @@ use crate::hub::pins::Pin;
 use crate::hub::requests::Owner;
 use crate::hub::requests::Request;
 use crate::placement;
+use crate::works;
 use hyades_api::features;
 use hyades_api::identity::ClusterName;
 use hyades_runtime::Context;
@@ -304,6 +306,7 @@ pub async fn run(
         keep_profiles(hub.clone(), &context),
         import(hub.clone(), render_agent, &context),
         placement::run(shared, queues.placements.clone(), &context),
+        works::run(&hub.settings.gates, &context),
         addons,
         recovery::prepare(&hub.client, window_seconds, &context.shutdown),
         controller::work(

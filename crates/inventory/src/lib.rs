@@ -8,7 +8,8 @@
 //!                                 │         policies about what may be written
 //!                                 ▼
 //! agents, administrators ◀──▶   hub        one reconciliation per inventory object; placements;
-//!                                           add-ons, which are converted by a webhook here
+//!                                           works of whole placements; add-ons, which are
+//!                                           converted by a webhook here
 //! ```
 //!
 //! This crate knows the Kubernetes API and nothing about who serves it. Nobody here holds the
@@ -22,3 +23,5 @@ mod manifests;
 pub mod operator;
 pub mod placement;
 mod policies;
+mod rollout;
+mod works;

@@ -75,12 +75,20 @@ fn a_work_goes_where_its_placement_chooses_and_leaves_with_overwrite() {
             "--replicaset cannot be used",
             "ManifestWorkReplicaSet is off",
         ]);
-    // As on a hub of upstream's with the gate on.
     host.run("kubectl --context its1 patch clustermanager cluster-manager --type merge -p '{\"spec\":{\"workConfiguration\":{\"featureGates\":[{\"feature\":\"ManifestWorkReplicaSet\",\"mode\":\"Enable\"}]}}}'")
         .ok();
     assert_eq!(
         on(replicate),
         "create manifestworkreplicaset w2 in namespace default\nexit 0\n"
+    );
+    let label = "work.open-cluster-management.io/manifestworkreplicaset=default.w2";
+    host.until_seen(
+        &format!("kubectl --context its1 -n cluster2 get manifestwork -l {label} -o name"),
+        &["manifestwork.work.open-cluster-management.io/w2"],
+    );
+    host.until_seen(
+        "kubectl --context its1 get manifestworkreplicaset w2",
+        &["AsExpected"],
     );
     assert_eq!(
         on(&format!("{replicate} --overwrite")),

@@ -7,10 +7,10 @@ use super::configs::Desired;
 use super::install;
 use super::observed;
 use super::permissions;
-use super::rollout;
-use super::rollout::Group;
-use super::rollout::Progress;
-use super::rollout::State;
+use crate::rollout;
+use crate::rollout::Group;
+use crate::rollout::Progress;
+use crate::rollout::State;
 use hyades_api::addon::ClusterManagementAddOn;
 use hyades_api::addon::ClusterManagementAddOnStatus;
 use hyades_api::addon::DefaultConfigReference;
@@ -31,7 +31,6 @@ use hyades_runtime::kube::api::PostParams;
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,16 +86,7 @@ impl Reconciler {
             if !ours {
                 continue;
             }
-            let index = label(labels::DECISION_GROUP_INDEX).parse().unwrap_or(0);
-            let group = groups.entry(index).or_insert_with(|| Group {
-                name: label(labels::DECISION_GROUP_NAME).to_owned(),
-                index,
-                clusters: BTreeSet::new(),
-            });
-            let chosen = decision.status.decisions.iter();
-            group
-                .clusters
-                .extend(chosen.map(|chosen| chosen.cluster_name.clone()));
+            Group::gather(&mut groups, &decision);
         }
         Some(groups.into_values().collect())
     }

@@ -13,6 +13,13 @@ use std::collections::BTreeSet;
 const MAILBOX_RESOURCES: &str = "addon.open-cluster-management.io/v1alpha1/managedclusteraddons,\
                                  work.open-cluster-management.io/v1/manifestworks";
 
+/// The families of feature gates that the hub has.
+const FAMILIES: [Family; 3] = [
+    Family::HubRegistration,
+    Family::HubWork,
+    Family::AddOnManager,
+];
+
 /// The flags of upstream's hub, as far as they mean something here.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -106,7 +113,7 @@ impl Settings {
             return Err(OptionsError::Driver(driver.clone()));
         }
         let stated = options.feature_gates.iter().map(String::as_str);
-        let gates = FeatureGates::parse(&[Family::HubRegistration, Family::AddOnManager], stated)?;
+        let gates = FeatureGates::parse(&FAMILIES, stated)?;
         let label = |text: &String| {
             let (name, value) = text.split_once('=')?;
             (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))

@@ -128,7 +128,14 @@ impl Its {
     pub async fn with_hub(options: hub::Options) -> Self {
         let mut its = Self::start().await;
         its.start_operator(Default::default());
-        its.until("the hub's account has its rights", async |admin| {
+        its.until_hub_has_rights().await;
+        its.start_hub(options);
+        its
+    }
+
+    /// Waits until the operator has given the hub's account its rights.
+    pub async fn until_hub_has_rights(&self) {
+        self.until("the hub's account has its rights", async |admin| {
             let name = names::hub_cluster_role(names::CLUSTER_MANAGER);
             let role = kube::core::GroupVersionKind::gvk(
                 "rbac.authorization.k8s.io",
@@ -140,8 +147,6 @@ impl Its {
             api.get_opt(&name).await.expect("an answer").is_some()
         })
         .await;
-        its.start_hub(options);
-        its
     }
 
     /// Starts the operator under its account.

@@ -15,6 +15,7 @@ mod operator;
 mod placement;
 mod placement_costs;
 mod registration;
+mod replica_sets;
 mod rows;
 mod sets;
 mod threads;

@@ -34,7 +34,7 @@ pub async fn its() -> Its {
 }
 
 /// Creates a WEC that is well, as far as its agent says.
-async fn wec(its: &Its, name: &str, set: &str, env: &str) {
+pub async fn wec(its: &Its, name: &str, set: &str, env: &str) {
     let object = json!({
         "metadata": {"name": name, "labels": {labels::CLUSTER_SET: set, "env": env}},
         "spec": {"hubAcceptsClient": true},
@@ -64,14 +64,14 @@ async fn say(its: &Its, name: &str, available: &str) {
     patched.expect("patched");
 }
 
-async fn change(its: &Its, name: &str, patch: Value) {
+pub async fn change(its: &Its, name: &str, patch: Value) {
     let api = Api::<ManagedCluster>::all(its.admin());
     let patch = Patch::Merge(patch);
     let patched = api.patch(name, &PatchParams::default(), &patch).await;
     patched.expect("patched");
 }
 
-async fn set(its: &Its, name: &str, selector: Value) {
+pub async fn set(its: &Its, name: &str, selector: Value) {
     its.apply(&json!({
         "apiVersion": format!("{GROUP}/v1beta2"),
         "kind": "ManagedClusterSet",

@@ -3,9 +3,12 @@
 //! A WEC that goes counts as busy until it has been well for `minSuccessTime`. One that has not
 //! come through by `progressDeadline` has failed; more failures than `maxFailures` stop the rest.
 
-use hyades_api::addon::rollout::MandatoryGroup;
-use hyades_api::addon::rollout::RolloutStrategy;
+use hyades_api::names::labels;
+use hyades_api::placement::PlacementDecision;
+use hyades_api::rollout::MandatoryGroup;
+use hyades_api::rollout::RolloutStrategy;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use hyades_runtime::kube::ResourceExt;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -13,7 +16,7 @@ use std::collections::BTreeSet;
 
 /// How far a WEC is with the wanted configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// It has another one.
     ToApply,
     /// It is on its way.
@@ -26,28 +29,45 @@ pub(super) enum Progress {
 
 /// A WEC's progress, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct State {
-    pub(super) progress: Progress,
-    pub(super) since: Option<Timestamp>,
+pub(crate) struct State {
+    pub(crate) progress: Progress,
+    pub(crate) since: Option<Timestamp>,
 }
 
 /// A decision group of the placement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Group {
-    pub(super) name: String,
-    pub(super) index: i32,
-    pub(super) clusters: BTreeSet<String>,
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) index: i32,
+    pub(crate) clusters: BTreeSet<String>,
 }
 
 /// Who goes now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Decision {
+pub(crate) struct Decision {
     /// The WECs that shall ask for the wanted configuration.
-    pub(super) go: BTreeSet<String>,
+    pub(crate) go: BTreeSet<String>,
     /// Those that ran out of time.
-    pub(super) timed_out: BTreeSet<String>,
+    pub(crate) timed_out: BTreeSet<String>,
     /// When time alone will change the answer.
-    pub(super) again_at: Option<Timestamp>,
+    pub(crate) again_at: Option<Timestamp>,
+}
+
+impl Group {
+    /// Puts what one object of a placement's decisions names to the groups, by their place.
+    pub(crate) fn gather(groups: &mut BTreeMap<i32, Self>, decision: &PlacementDecision) {
+        let label = |key: &str| decision.labels().get(key).map_or("", String::as_str);
+        let index = label(labels::DECISION_GROUP_INDEX).parse().unwrap_or(0);
+        let group = groups.entry(index).or_insert_with(|| Self {
+            name: label(labels::DECISION_GROUP_NAME).to_owned(),
+            index,
+            clusters: BTreeSet::new(),
+        });
+        let chosen = decision.status.decisions.iter();
+        group
+            .clusters
+            .extend(chosen.map(|chosen| chosen.cluster_name.clone()));
+    }
 }
 
 struct Rules {
@@ -59,7 +79,7 @@ struct Rules {
 
 /// Decides who goes. `per_group` is the placement's number of WECs a group, which bounds
 /// `Progressive` when the strategy does not.
-pub(super) fn decide(
+pub(crate) fn decide(
     strategy: &RolloutStrategy,
     states: &BTreeMap<String, State>,
     groups: &[Group],
