@@ -39,25 +39,28 @@ pub enum Component {
     WorkAgent,
     /// Both agents in one process.
     KlusterletAgent,
+    /// Bindings, works and returned status of a WDS.
+    Distribution,
 }
 
 /// A text that names no component.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "there is no component {0:?}; there are cluster-manager, hub, klusterlet, registration-agent, \
-     work-agent and klusterlet-agent"
+     work-agent, klusterlet-agent and distribution"
 )]
 pub struct UnknownComponent(String);
 
 impl Component {
     /// Every component.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ClusterManager,
         Self::Hub,
         Self::Klusterlet,
         Self::RegistrationAgent,
         Self::WorkAgent,
         Self::KlusterletAgent,
+        Self::Distribution,
     ];
 
     /// The name on the command line.
@@ -69,6 +72,7 @@ impl Component {
             Self::RegistrationAgent => "registration-agent",
             Self::WorkAgent => "work-agent",
             Self::KlusterletAgent => "klusterlet-agent",
+            Self::Distribution => "distribution",
         }
     }
 

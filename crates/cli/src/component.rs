@@ -34,6 +34,8 @@ pub enum Component {
     WorkAgent(options::WorkAgentOptions),
     /// Both agents in one process
     KlusterletAgent(options::KlusterletAgentOptions),
+    /// Bindings, works and returned status of a WDS
+    Distribution(hyades_distribution::Options),
 }
 
 /// The command line of a component.
@@ -67,6 +69,9 @@ pub fn main(arguments: ComponentArgs) -> ExitCode {
         }),
         Component::KlusterletAgent(options) => run("klusterlet-agent", verbosity, |context| {
             singleton::run(options, context)
+        }),
+        Component::Distribution(options) => run("distribution", verbosity, |context| {
+            hyades_distribution::run(options, context)
         }),
     }
 }

@@ -10,6 +10,9 @@ pub const REPORT_NAMESPACE: &str = "kubestellar-report";
 /// can mean it or what is in it.
 pub const SYSTEM_NAMESPACE: &str = "kubestellar-system";
 
+/// The Secret in that namespace of a WDS: where its ITS is, and the token for it.
+pub const ITS_SECRET: &str = "its";
+
 /// Field managers under which KubeStellar's controllers write, and ours in their place.
 pub mod managers {
     /// Writes Bindings and policies' status.

@@ -8,7 +8,7 @@
 
 pub mod accept;
 mod addon;
-mod apply;
+pub mod apply;
 mod choices;
 mod clean;
 pub mod cluster_info;

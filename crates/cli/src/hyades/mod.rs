@@ -4,7 +4,7 @@
 //! up, serve ──▶ serving: host in this process, log, signals ──▶ up: spaces, registration
 //!     └─ --detach ─▶ detach: the same in the background
 //! down, space … ──▶ the running host, through its socket
-//! doctor ──▶ any cluster of a kubeconfig
+//! doctor, wds ──▶ any cluster of a kubeconfig
 //! ```
 
 mod bench;
@@ -17,6 +17,7 @@ mod serve;
 mod serving;
 mod spaces;
 mod up;
+mod wds;
 
 use crate::component;
 use crate::data_dir::DataDirArgs;
@@ -57,6 +58,11 @@ enum Command {
         #[command(subcommand)]
         command: spaces::SpaceCommand,
     },
+    /// Make clusters WDSes, from where policies send workload to WECs
+    Wds {
+        #[command(subcommand)]
+        command: Box<wds::WdsCommand>,
+    },
     /// Register clusters with a hub; also this program under the name clusteradm
     #[command(name = "clusteradm")]
     Clusteradm,
@@ -86,6 +92,7 @@ pub fn main(program: OsString, arguments: Vec<OsString>) -> ExitCode {
         Command::Serve(args) => conclude(host(&args.host, || serve::run(&args))),
         Command::Down { data_dir } => conclude(block_on(spaces::down(&data_dir))),
         Command::Space { command } => conclude(block_on(spaces::run(&command))),
+        Command::Wds { command } => conclude(block_on(wds::run(&command))),
         // The whole command line was taken before it came here.
         Command::Clusteradm => ExitCode::SUCCESS,
         Command::Version => {

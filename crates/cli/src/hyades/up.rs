@@ -1,7 +1,8 @@
 //! `hyades up`: an ITS, a WDS and some WECs from nothing, all registered and Available.
 //!
 //! ```text
-//! host ─▶ spaces ─▶ contexts ─▶ ITS: clusteradm init ─▶ each WEC: join, accept ─▶ Available ─▶ table
+//! host ─▶ spaces ─▶ contexts ─▶ ITS: clusteradm init ─┬▶ each WEC: join, accept ─▶ Available ─┬▶ table
+//!                                                     └▶ WDS: wds init ─▶ distribution runs ──┘
 //! ```
 //!
 //! The registration takes the path that `clusteradm` takes, function by function. Every step looks
@@ -15,6 +16,7 @@ use super::registration::Hub;
 use super::serving;
 use super::serving::HostArgs;
 use super::serving::told;
+use super::wds;
 use crate::console::quoted;
 use crate::data_dir;
 use crate::progress::Progress;
@@ -23,6 +25,7 @@ use crate::wait;
 use anyhow::Context;
 use anyhow::bail;
 use futures::future::try_join_all;
+use futures::try_join;
 use hyades_host::Host;
 use jiff::Timestamp;
 use std::path::Path;
@@ -136,7 +139,8 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// Initialises the ITS and registers the WECs; those that are Available in the end.
+    /// Initialises the ITS, then registers the WECs and initialises the WDS; those WECs that are
+    /// Available in the end.
     async fn registrations(&self, wecs: &[String]) -> anyhow::Result<Vec<String>> {
         let its = registration::session(self.host, ITS, self.timeout).await?;
         let hub = Hub::new(its);
@@ -150,6 +154,25 @@ impl Setup<'_> {
                 },
             )
             .await?;
+        let (wecs, ()) = try_join!(self.wecs(&hub, wecs), self.description())?;
+        Ok(wecs)
+    }
+
+    /// Makes the WDS distribute by way of the ITS.
+    async fn description(&self) -> anyhow::Result<()> {
+        let initialise = wds::initialise_space(self.host, WDS, ITS, self.timeout);
+        let done = |new: &bool| match new {
+            true => "wds1 distributes by way of its1".to_owned(),
+            false => "wds1 distributes again by way of its1".to_owned(),
+        };
+        self.progress
+            .step("initialising wds1", initialise, done)
+            .await?;
+        Ok(())
+    }
+
+    /// Registers WECs; those that are Available in the end.
+    async fn wecs(&self, hub: &Hub, wecs: &[String]) -> anyhow::Result<Vec<String>> {
         let mut registered = Registered::load(self.folder)?;
         let mut fresh = Vec::new();
         let mut known = Vec::new();
@@ -163,12 +186,12 @@ impl Setup<'_> {
             }
         }
         if !fresh.is_empty() {
-            self.register(&hub, &fresh).await?;
+            self.register(hub, &fresh).await?;
             for wec in &fresh {
                 registered.add(wec)?;
             }
         }
-        self.available(&hub, &fresh, &known).await?;
+        self.available(hub, &fresh, &known).await?;
         let is_registered = |wec: &&String| fresh.contains(wec) || known.contains(wec);
         Ok(wecs.iter().filter(is_registered).cloned().collect())
     }

@@ -147,16 +147,25 @@ async fn what_changes_no_binding_writes_nothing() {
         "namespaces shop, configmaps shop/a to cluster1, cluster2",
     )
     .await;
-    let settle = tokio::time::sleep(QUIET);
-    spaces.meanwhile(settle).await;
+    spaces.meanwhile(tokio::time::sleep(QUIET)).await;
+    spaces.wds_writes.take();
+    // All there is to see was seen before this one is written.
+    spaces.apply(policy("q", edge(), app_web())).await;
+    until_told(
+        &spaces,
+        "q",
+        "namespaces shop, configmaps shop/a to cluster1, cluster2",
+    )
+    .await;
+    spaces.meanwhile(tokio::time::sleep(QUIET)).await;
     let mut writes = spaces.wds_writes.take();
     writes.sort();
     let at = "/apis/control.kubestellar.io/v1alpha1";
     assert_eq!(
         writes,
         [
-            format!("PATCH {at}/bindingpolicies/p"),
-            format!("PATCH {at}/bindingpolicies/p/status"),
+            format!("PATCH {at}/bindingpolicies/q"),
+            format!("PATCH {at}/bindingpolicies/q/status"),
             format!("POST {at}/bindings"),
         ],
         "a finalizer, a Binding, and that transport does not answer"

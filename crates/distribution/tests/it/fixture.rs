@@ -1,9 +1,15 @@
-//! A WDS and an ITS in process, with the definitions that they have in production.
+//! A WDS and an ITS in process, with the objects that they have in production. Programs work under
+//! the accounts and rights that they have there: what RBAC does not allow them fails here.
 
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::cluster::ManagedClusterSpec;
+use hyades_api::control::names::SYSTEM_NAMESPACE;
 use hyades_api::crds;
 use hyades_distribution::binding;
+use hyades_distribution::install;
+use hyades_distribution::install::InstallOptions;
+use hyades_distribution::install::WdsName;
+use hyades_distribution::its::Token;
 use hyades_pki::Authority;
 use hyades_pki::ServiceAccountKey;
 use hyades_pki::Validity;
@@ -94,25 +100,40 @@ impl Spaces {
             programs: tokio::task::LocalSet::new(),
             wds_writes: Writes::default(),
         };
-        for definition in crds::description() {
-            apply(&spaces.wds(), &definition).await;
+        let name = wds_name();
+        for object in [crds::hub(), install::its_objects(&name, "uid")].concat() {
+            apply(&spaces.its(), &object).await;
         }
-        for definition in [crds::hub(), crds::transport()].concat() {
-            apply(&spaces.its(), &definition).await;
+        let token = Token::request(&spaces.its(), &name).await.expect("a token");
+        let objects = install::wds_objects(&InstallOptions {
+            name: &name,
+            image: &hyades_api::image::reference(),
+            api_groups: &[],
+            its_kubeconfig: "",
+            its_token: &token,
+        });
+        for object in objects {
+            apply(&spaces.wds(), &object).await;
         }
         spaces
     }
 
     /// Starts the binding controller.
     pub fn start_binding(&self, options: binding::Options) {
-        let service = self.wds.service_as(administrator());
-        let wds = self.wds_writes.noting(service);
-        let its = self.its();
+        let (wds, its) = self.distribution();
         let shutdown = self.shutdown.clone();
         self.programs.spawn_local(async move {
             let connect = Box::new(move || wds.clone());
             binding::run(options, connect, its, &Health::new(), shutdown).await;
         });
+    }
+
+    /// Clients of both spaces as distribution has them; what is written into the WDS is noted.
+    fn distribution(&self) -> (Client, Client) {
+        let account = |name: &str| UserInfo::service_account(SYSTEM_NAMESPACE, name);
+        let wds = self.wds.service_as(account(install::DISTRIBUTION));
+        let its = self.its.service_as(account(&wds_name().account()));
+        (self.wds_writes.noting(wds), Client::new(its, "default"))
     }
 
     /// Stops all programs, as a crash does.
@@ -204,6 +225,10 @@ async fn space(name: &str, folder: &TempDir) -> Space {
     })
     .await
     .expect("a space")
+}
+
+fn wds_name() -> WdsName {
+    "wds1".parse().expect("a name")
 }
 
 fn administrator() -> UserInfo {

@@ -1,0 +1,49 @@
+//! The program that serves one WDS.
+
+use crate::binding;
+use crate::install::WdsName;
+use crate::its::Access;
+use crate::its::ItsError;
+use hyades_runtime::Context;
+use hyades_runtime::client;
+use hyades_runtime::component;
+
+/// The flags of distribution.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Name of the WDS, as works in the ITS are labelled with it
+    #[arg(long)]
+    pub wds_name: WdsName,
+    /// What of the WDS is seen.
+    #[command(flatten)]
+    pub binding: binding::Options,
+}
+
+/// Runs distribution for the WDS that the context's client reaches, until shutdown or until the
+/// token for the ITS is replaced.
+///
+/// # Errors
+///
+/// When the way to the ITS is not known. What fails later is tried again and told in the log and in
+/// the policies' status.
+pub async fn run(options: Options, context: Context) -> Result<(), ItsError> {
+    let config = client::local_config().await?;
+    let wds = context.client.clone();
+    let access = Access::read(&wds).await?;
+    let agent = component::user_agent("distribution");
+    let first = wds.clone();
+    // A configuration that has made one client makes another.
+    let connect = move || client::connect(config.clone(), &agent).unwrap_or(first.clone());
+    let binding = binding::run(
+        options.binding,
+        Box::new(connect),
+        access.client.clone(),
+        &context.health,
+        context.shutdown.clone(),
+    );
+    tokio::select! {
+        () = binding => {}
+        () = access.keep(&wds, &options.wds_name) => context.shutdown.cancel(),
+    }
+    Ok(())
+}
