@@ -1,11 +1,10 @@
 //! Watches that fill a shared store, and workers that reconcile keys.
 
-use crate::backoff::Backoff;
 use crate::backoff::Policy;
+use crate::follow::Follower;
 use crate::queue::Queue;
 use crate::trouble::Trouble;
 use futures::StreamExt;
-use futures::TryStreamExt;
 use futures::stream::FuturesUnordered;
 use kube::Api;
 use kube::Resource;
@@ -25,15 +24,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
-
-/// How a watch that failed is tried again. The first pause is short, because rights are often given
-/// a few milliseconds after what shows that they will be.
-const WATCHING: Policy = Policy {
-    base: Duration::from_millis(20),
-    ..Policy::API
-};
 
 /// A change seen by a watch. The store already holds it when the handler is called.
 #[derive(Debug)]
@@ -53,7 +44,7 @@ where
 {
     store: Store<K>,
     progress: Arc<Mutex<Progress>>,
-    task: AbortHandle,
+    _follower: Follower,
 }
 
 /// How far a watch has come.
@@ -104,15 +95,6 @@ where
 {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Cache").finish_non_exhaustive()
-    }
-}
-
-impl<K: Resource + 'static> Drop for Cache<K>
-where
-    K::DynamicType: Hash + Eq,
-{
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -232,130 +214,12 @@ where
         deliver(&reader, &mut writer, &progressing, event, &mut on_change);
     };
     let on_gap = move |_: &Trouble, delay| on_gap(delay);
-    let task = tokio::spawn(events(api, config, plural, on_event, on_gap));
+    let follower = Follower::start(api, config, plural, on_event, on_gap);
     Cache {
         store,
         progress,
-        task: task.abort_handle(),
+        _follower: follower,
     }
-}
-
-/// A watch without a store. Dropping it ends the watch.
-#[derive(Debug)]
-pub struct Follower {
-    task: AbortHandle,
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Watches `api` for those who keep a store of their own: tells `on_event` of every event, lists
-/// included, and `on_trouble` of every failure, until the returned follower is dropped. With an
-/// [`Api`] of `PartialObjectMeta` the server sends no more than metadata. `plural` names the
-/// resource in the log.
-pub fn follow<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    plural: String,
-    on_event: impl FnMut(Event<K>) + Send + 'static,
-    mut on_trouble: impl FnMut(&Trouble) + Send + 'static,
-) -> Follower
-where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Send + Sync + Unpin,
-{
-    let on_gap = move |trouble: &Trouble, _| on_trouble(trouble);
-    let task = tokio::spawn(events(api, config, plural, on_event, on_gap));
-    Follower {
-        task: task.abort_handle(),
-    }
-}
-
-/// Passes on the events of a watch for ever.
-async fn events<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    plural: String,
-    mut on_event: impl FnMut(Event<K>),
-    mut on_gap: impl FnMut(&Trouble, Duration),
-) where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    let mut backoff = Backoff::new(WATCHING);
-    let mut config = config.streaming_lists();
-    let start = |config: &watcher::Config| Box::pin(watcher(api.clone(), config.clone()));
-    let mut events = start(&config);
-    loop {
-        match events.try_next().await {
-            Ok(None) => return,
-            Ok(Some(event)) => {
-                backoff.reset();
-                on_event(event);
-            }
-            Err(error) if lists_first(&error, &mut config) => events = start(&config),
-            Err(error) => {
-                if is_from_the_future(&error) {
-                    // A server restored from a backup counts from an earlier revision: what was
-                    // seen is no place to go on from, now or ever.
-                    events = start(&config);
-                }
-                let trouble = Trouble::of_watch(&error);
-                let delay = pause_after(&trouble, &mut backoff, &plural);
-                on_gap(&trouble, delay);
-                tokio::time::sleep(delay).await;
-            }
-        }
-    }
-}
-
-/// Falls back to a list and a watch when the server refuses a streaming list, as those before
-/// Kubernetes 1.32 do unless told otherwise. Whatever else is wrong with the request, the list will
-/// tell.
-fn lists_first(error: &watcher::Error, config: &mut watcher::Config) -> bool {
-    let refused = matches!(
-        error,
-        watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.is_invalid() || status.code == 400
-    );
-    let streams = config.initial_list_strategy == watcher::InitialListStrategy::StreamingList;
-    if refused && streams {
-        config.initial_list_strategy = watcher::InitialListStrategy::ListWatch;
-    }
-    refused && streams
-}
-
-/// Whether the server has not come as far as the revision that a watch wants to go on from.
-fn is_from_the_future(error: &watcher::Error) -> bool {
-    let status = match error {
-        watcher::Error::WatchError(status) => status,
-        watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
-        _ => return false,
-    };
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes
-        .into_iter()
-        .any(|cause| cause.reason == "ResourceVersionTooLarge")
-        || status.message.contains("Too large resource version")
-}
-
-/// How long to wait after a failed watch, and the log line about it.
-fn pause_after(trouble: &Trouble, backoff: &mut Backoff, plural: &str) -> Duration {
-    if let Trouble::Gone(_) = trouble {
-        // The server's history does not reach back: a fresh list is the answer, at once.
-        tracing::debug!("the watch of {plural} is too old to continue: listing again");
-        return Duration::ZERO;
-    }
-    let delay = backoff.next_delay();
-    let retry = delay.as_secs_f64();
-    if backoff.failures() == 1 {
-        tracing::info!("watching {plural}: {trouble}; trying again in {retry:.1} s");
-    } else {
-        tracing::warn!("watching {plural}: {trouble}; trying again in {retry:.1} s");
-    }
-    delay
 }
 
 fn deliver<K>(

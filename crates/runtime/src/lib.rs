@@ -22,6 +22,7 @@ pub mod client;
 pub mod component;
 pub mod controller;
 pub mod events;
+pub mod follow;
 pub mod health;
 pub mod log;
 pub mod queue;

@@ -27,6 +27,7 @@ mod order;
 mod reconcile;
 mod records;
 mod removal;
+mod report;
 mod rules;
 mod status;
 mod treatment;
@@ -211,12 +212,25 @@ async fn serve(
         session.server
     );
     let (work_queue, status_queue, applied_queue) = (Queue::new(), Queue::new(), Queue::new());
-    let works = watch_works(&session, work_queue.clone());
-    let applied = watch_applied(wec, &hash, work_queue.clone(), applied_queue.clone());
+    let reports = Queue::new();
+    let works = watch_works(&session, work_queue.clone(), reports.clone());
+    let queues = [&work_queue, &applied_queue, &reports].map(Queue::clone);
+    let applied = watch_applied(wec, &hash, queues);
     tokio::join!(works.wait_until_synced(), applied.wait_until_synced());
     let agent_id = Some(common.agent_id.clone())
         .filter(|id| !id.is_empty())
         .unwrap_or_else(|| hash.clone());
+    let reporting = report::run(
+        report::Sources {
+            session: session.clone(),
+            wec: wec.clone(),
+            hub_hash: hash.clone(),
+            works: works.store(),
+            applied: applied.store(),
+            changed: reports,
+        },
+        context.shutdown.clone(),
+    );
     let worker = Worker::new(
         session,
         wec.clone(),
@@ -231,6 +245,7 @@ async fn serve(
     );
     let stop = || context.shutdown.clone();
     tokio::join!(
+        reporting,
         controller::work(
             "work",
             work_queue,
@@ -326,7 +341,11 @@ impl Trigger {
     }
 }
 
-fn watch_works(session: &Session, queue: Queue<String>) -> Cache<ManifestWork> {
+fn watch_works(
+    session: &Session,
+    queue: Queue<String>,
+    reports: Queue<String>,
+) -> Cache<ManifestWork> {
     let api = Api::namespaced(
         session.client.clone(),
         names::mailbox(&session.identity.cluster),
@@ -338,6 +357,7 @@ fn watch_works(session: &Session, queue: Queue<String>) -> Cache<ManifestWork> {
         move |change: Change<'_, ManifestWork>| match change {
             Change::Applied(work) => {
                 let name = work.name_any();
+                reports.add(name.clone());
                 let trigger = Trigger::of(work);
                 if trigger.is_news(known.get(&name)) {
                     queue.add(name.clone());
@@ -346,6 +366,7 @@ fn watch_works(session: &Session, queue: Queue<String>) -> Cache<ManifestWork> {
             }
             Change::Deleted(work) => {
                 known.remove(&work.name_any());
+                reports.add(work.name_any());
             }
             Change::Synced => {}
         },
@@ -355,8 +376,7 @@ fn watch_works(session: &Session, queue: Queue<String>) -> Cache<ManifestWork> {
 fn watch_applied(
     wec: &Client,
     hash: &str,
-    works: Queue<String>,
-    applied: Queue<String>,
+    [works, applied, reports]: [Queue<String>; 3],
 ) -> Cache<AppliedManifestWork> {
     let hash = hash.to_owned();
     let api = Api::all(wec.clone());
@@ -367,8 +387,12 @@ fn watch_applied(
             Change::Applied(object) if object.metadata.deletion_timestamp.is_some() => {
                 applied.add(object.name_any())
             }
+            Change::Applied(object) if object.spec.hub_hash == hash => {
+                reports.add(object.spec.manifest_work_name.clone())
+            }
             Change::Deleted(object) if object.spec.hub_hash == hash => {
-                works.add(object.spec.manifest_work_name.clone())
+                works.add(object.spec.manifest_work_name.clone());
+                reports.add(object.spec.manifest_work_name.clone());
             }
             Change::Applied(_) | Change::Deleted(_) | Change::Synced => {}
         },

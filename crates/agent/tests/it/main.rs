@@ -13,6 +13,7 @@ mod partitions;
 mod recovery;
 mod registration;
 mod reporting;
+mod reports;
 mod scene;
 mod secrecy;
 mod serve;

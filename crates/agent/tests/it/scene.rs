@@ -41,7 +41,7 @@ pub struct Scene {
     pub works: Api<ManifestWork>,
     pub maps: Api<ConfigMap>,
     pub applied: Api<AppliedManifestWork>,
-    _hub: Hub,
+    pub hub: Hub,
     pub wec: Wec,
 }
 
@@ -64,7 +64,7 @@ impl Scene {
             works: Api::namespaced(hub.client.clone(), "cluster1"),
             maps: Api::namespaced(wec.client.clone(), "default"),
             applied: Api::all(wec.client.clone()),
-            _hub: hub,
+            hub,
             wec,
         }
     }

@@ -33,6 +33,9 @@ pub mod finalizers {
 
 /// Labels.
 pub mod labels {
+    /// How keys of labels begin that a work of KubeStellar's has at least one of.
+    pub const ORIGIN_PREFIXES: [&str; 2] =
+        ["transport.kubestellar.io", "managed-by.kubestellar.io"];
     /// On a work: the name of the Binding it came from.
     pub const ORIGIN_BINDING: &str = "transport.kubestellar.io/originOwnerReferenceBindingKey";
     /// On a work and on what is reported of it: the name of the WDS it came from.

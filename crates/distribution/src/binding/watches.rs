@@ -14,8 +14,8 @@ use hyades_runtime::CancellationToken;
 use hyades_runtime::Queue;
 use hyades_runtime::Trouble;
 use hyades_runtime::backoff::Policy;
-use hyades_runtime::controller;
-use hyades_runtime::controller::Follower;
+use hyades_runtime::follow;
+use hyades_runtime::follow::Follower;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
@@ -180,7 +180,7 @@ impl Watches {
             }
             shared.tell(|model| model.see_trouble(&troubled, trouble.to_string()));
         };
-        let follower = controller::follow(
+        let follower = follow::follow(
             api,
             watcher::Config::default(),
             resource.to_string(),

@@ -3,6 +3,7 @@
 use crate::manifests;
 use crate::manifests::named_rule;
 use crate::manifests::rule;
+use hyades_api::control::names::CONTROL_GROUP;
 use hyades_api::identity;
 use hyades_api::identity::AgentIdentity;
 use hyades_api::identity::ClusterName;
@@ -207,6 +208,19 @@ fn work_rules() -> Vec<Value> {
             &["get", "list", "watch", "update", "patch"],
         ),
         rule(work, &["manifestworks/status"], &["patch", "update"]),
+        // What KubeStellar's add-on for status gets upstream.
+        rule(
+            CONTROL_GROUP,
+            &["workstatuses"],
+            &[
+                "get", "list", "watch", "create", "delete", "update", "patch",
+            ],
+        ),
+        rule(
+            CONTROL_GROUP,
+            &["workstatuses/status"],
+            &["patch", "update"],
+        ),
     ]
 }
 

@@ -353,6 +353,11 @@ async fn a_wec_that_leaves_without_a_lease_is_unknown_at_once() {
     its.report_available("c1").await;
     hold_work(&its).await;
     delete_cluster(&its, "c1").await;
+    // A hub that has not seen the deletion yet would make another lease.
+    its.until_cluster("c1", "is seen to leave", |object| {
+        conditions::find(&object.status.conditions, "Deleting").is_some()
+    })
+    .await;
     let leases = Api::<Lease>::namespaced(its.admin(), "c1");
     let deleted = leases.delete(names::LEASE, &Default::default()).await;
     deleted.expect("deleted");
