@@ -81,6 +81,24 @@ pub async fn list_if_defined(session: &Session, kind: Kind) -> anyhow::Result<Ve
     }
 }
 
+/// Says so if there is no object of this name: an empty answer about it would hide a slip of the pen.
+/// Who may not look at it is taken at their word.
+///
+/// # Errors
+///
+/// There is none, in the API server's words with `advice` on a line of its own.
+pub async fn refuse_if_missing(
+    session: &Session,
+    kind: Kind,
+    name: &str,
+    advice: &str,
+) -> anyhow::Result<()> {
+    match all(session, kind).get(name).await {
+        Ok(None) => bail!("{}\n{advice}", kind.not_found(name)),
+        Ok(Some(_)) | Err(_) => Ok(()),
+    }
+}
+
 /// What came of writing an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {

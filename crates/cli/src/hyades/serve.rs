@@ -26,7 +26,10 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         let spaces = host.spaces().await;
         let names: Vec<&str> = spaces.iter().map(|space| space.name.as_str()).collect();
         let served = match names.is_empty() {
-            true => "no spaces yet; make one with 'hyades space create NAME'".to_owned(),
+            true => format!(
+                "no spaces yet; make one with 'hyades space create NAME{}'",
+                args.host.data_dir.flag()
+            ),
             false => format!("spaces {}", names.join(", ")),
         };
         progress.total(&format!("serving {}: {served}", host.url()));

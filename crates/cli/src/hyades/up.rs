@@ -59,8 +59,9 @@ impl UpArgs {
     fn wecs(&self) -> anyhow::Result<Vec<String>> {
         if self.wecs > WECS_MAX {
             bail!(
-                "--wecs {} is more than one host should run; ask for at most {WECS_MAX}, or add spaces with 'hyades space create'",
-                self.wecs
+                "--wecs {} is more than one host should run; ask for at most {WECS_MAX}, or add spaces with 'hyades space create NAME{}'",
+                self.wecs,
+                self.host.data_dir.flag()
             );
         }
         Ok((1..=self.wecs)

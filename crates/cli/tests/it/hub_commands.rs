@@ -207,6 +207,14 @@ fn works(host: &Host) {
         "get works w9 --cluster cluster1",
         &["manifestworks.work.open-cluster-management.io \"w9\" not found"],
     );
+    refused(
+        "get works --cluster cluster9",
+        &["\"cluster9\" not found", "get clusters"],
+    );
+    refused(
+        "get clusters --clusterset s9",
+        &["\"s9\" not found", "get clustersets"],
+    );
     refused("delete work w9 --cluster cluster1", &["\"w9\" not found"]);
     refused("create work w1 -f cm.yaml", &["--placement"]);
     refused(

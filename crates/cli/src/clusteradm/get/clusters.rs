@@ -1,5 +1,6 @@
 //! `clusteradm get clusters`.
 
+use crate::clusteradm::kinds::CLUSTER_SET as CLUSTER_SET_KIND;
 use crate::clusteradm::kinds::MANAGED_CLUSTER;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
@@ -34,7 +35,7 @@ pub struct ClustersArgs {
 ///
 /// # Errors
 ///
-/// Not a hub, or a request that failed.
+/// Not a hub, no such set, or a request that failed.
 pub async fn run(session: &Session, args: &ClustersArgs) -> anyhow::Result<()> {
     let selector = match args.clusterset.as_str() {
         "" => None,
@@ -47,6 +48,10 @@ pub async fn run(session: &Session, args: &ClustersArgs) -> anyhow::Result<()> {
     let clusters = objects::all(session, MANAGED_CLUSTER)
         .list(selector.as_deref())
         .await?;
+    if clusters.is_empty() && selector.is_some() {
+        let advice = "list the sets there are with 'get clustersets'";
+        objects::refuse_if_missing(session, CLUSTER_SET_KIND, &args.clusterset, advice).await?;
+    }
     listing(clusters).show(session, args.format.output)
 }
 

@@ -1,6 +1,7 @@
 //! `clusteradm get works`.
 
 use crate::clusteradm::flags::ClusterOption;
+use crate::clusteradm::kinds::MANAGED_CLUSTER;
 use crate::clusteradm::kinds::MANIFEST_WORK;
 use crate::clusteradm::names;
 use crate::clusteradm::objects;
@@ -28,11 +29,14 @@ pub struct WorksArgs {
     format: FormatFlag,
 }
 
+/// What to do about a cluster that does not exist.
+const CLUSTERS: &str = "list the clusters there are with 'get clusters'";
+
 /// Runs `get works`.
 ///
 /// # Errors
 ///
-/// Not a hub, no such work, or a request that failed.
+/// Not a hub, no such cluster or work, or a request that failed.
 pub async fn run(session: &Session, args: &WorksArgs) -> anyhow::Result<()> {
     let clusters = args.clusters.required()?;
     if let Some(name) = &args.name {
@@ -43,7 +47,13 @@ pub async fn run(session: &Session, args: &WorksArgs) -> anyhow::Result<()> {
     for cluster in &clusters {
         let mailbox = objects::within(session, MANIFEST_WORK, cluster);
         match &args.name {
-            None => works.extend(mailbox.list(None).await?),
+            None => {
+                let found = mailbox.list(None).await?;
+                if found.is_empty() {
+                    objects::refuse_if_missing(session, MANAGED_CLUSTER, cluster, CLUSTERS).await?;
+                }
+                works.extend(found);
+            }
             Some(name) => {
                 let advice =
                     format!("list the works there are with 'get works --cluster {cluster}'");

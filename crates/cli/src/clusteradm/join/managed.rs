@@ -28,6 +28,8 @@ use std::path::Path;
 
 /// Largest certificate, key or token that a kubeconfig names by its file, in bytes.
 const REFERENCE_BYTES_MAX: u64 = 1024 * 1024;
+/// What keeps a server from being verified; the operator refuses it too.
+const UNVERIFIED: &str = "insecure-skip-tls-verify";
 /// The key of a Secret of Cluster API that holds a kubeconfig.
 const CAPI_KEY: &str = "value";
 
@@ -182,6 +184,12 @@ fn complete(text: &str, folder: Option<&Path>) -> anyhow::Result<String> {
         };
     for named in &mut kubeconfig.clusters {
         let cluster = &mut named.cluster;
+        if cluster.other.get(UNVERIFIED) == Some(&Value::Bool(true)) {
+            bail!(
+                "its cluster has {UNVERIFIED}, and an agent elsewhere would send its credentials to whoever answers; set certificate-authority-data to the authority of {} instead",
+                cluster.server.as_deref().unwrap_or("its server")
+            );
+        }
         if let Some(pem) = inline(&mut cluster.other, "certificate-authority")? {
             cluster
                 .certificate_authority_data
@@ -265,5 +273,18 @@ users: [{{name: u, user: {user}}}]
         assert!(refused(&kubeconfig("{exec: {command: login}}")).contains("by exec"));
         assert!(refused(&kubeconfig("{client-key: absent}")).contains("read client-key"));
         assert!(refused("clusters: []").contains("no current context"));
+        let unverified = |value: &str| {
+            let text = kubeconfig("{token: t}");
+            text.replace(
+                "certificate-authority: ca.crt",
+                &format!("insecure-skip-tls-verify: {value}"),
+            )
+        };
+        let error = refused(&unverified("true"));
+        assert!(
+            error.contains("insecure-skip-tls-verify") && error.contains("https://c"),
+            "{error}"
+        );
+        complete(&unverified("false"), Some(folder.path())).expect("a flag that is off");
     }
 }

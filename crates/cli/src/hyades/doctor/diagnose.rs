@@ -117,7 +117,7 @@ fn own_remedies(observed: &Observed) -> Remedies {
         ),
         server_certificate: server_certificate(observed, &observed.own.url),
         credentials: match space {
-            Some(space) => format!("hyades space kubeconfig {space}"),
+            Some(space) => format!("hyades space kubeconfig {space}{}", folder_flag(observed)),
             None => format!(
                 r#"kubectl config set-context {context} --user "${{ENTRY:?set it to one of kubectl config get-users}}""#
             ),
