@@ -25,7 +25,7 @@ mod clause;
 mod controller;
 mod desired;
 mod index;
-mod kinds;
+pub(crate) mod kinds;
 mod model;
 mod watches;
 

@@ -4,6 +4,8 @@ use crate::binding;
 use crate::install::WdsName;
 use crate::its::Access;
 use crate::its::ItsError;
+use crate::status;
+use futures::future;
 use hyades_runtime::Context;
 use hyades_runtime::client;
 use hyades_runtime::component;
@@ -36,13 +38,20 @@ pub async fn run(options: Options, context: Context) -> Result<(), ItsError> {
     let connect = move || client::connect(config.clone(), &agent).unwrap_or(first.clone());
     let binding = binding::run(
         options.binding,
+        Box::new(connect.clone()),
+        access.client.clone(),
+        &context.health,
+        context.shutdown.clone(),
+    );
+    let status = status::run(
+        options.wds_name.as_str(),
         Box::new(connect),
         access.client.clone(),
         &context.health,
         context.shutdown.clone(),
     );
     tokio::select! {
-        () = binding => {}
+        _ = future::join(binding, status) => {}
         () = access.keep(&wds, &options.wds_name) => context.shutdown.cancel(),
     }
     Ok(())

@@ -170,12 +170,12 @@ pub fn its_objects(name: &WdsName, wds_uid: &str) -> Vec<Value> {
 
 const READ: [&str; 3] = ["get", "list", "watch"];
 
-/// What distribution may do in its WDS: read everything, since everything can be workload; write
-/// what is its own.
+/// What distribution may do in its WDS: read everything, since everything can be workload; patch it,
+/// since what is returned stands in objects' status and labels; write what is its own.
 fn wds_rules() -> Vec<Value> {
     let own = |resources: &[&str], verbs: &[&str]| rule(CONTROL_GROUP, resources, verbs);
     vec![
-        rule("*", &["*"], &READ),
+        rule("*", &["*"], &["get", "list", "watch", "patch"]),
         own(
             &["bindings", "combinedstatuses"],
             &["create", "update", "patch", "delete"],

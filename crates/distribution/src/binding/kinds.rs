@@ -46,15 +46,15 @@ const ROOT_CA_CONFIG_MAP: &str = "kube-root-ca.crt";
 
 /// The kind of a resource, in the one version in which it is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kind {
-    pub(super) version: String,
+pub(crate) struct Kind {
+    pub(crate) version: String,
     pub(super) kind: String,
     /// Whether policies can mean it. Namespaces are watched for their labels at any rate.
     pub(super) is_selectable: bool,
 }
 
 impl Kind {
-    pub(super) fn api_resource(&self, resource: &GroupResource) -> ApiResource {
+    pub(crate) fn api_resource(&self, resource: &GroupResource) -> ApiResource {
         let api_version = match resource.group.as_str() {
             "" => self.version.clone(),
             group => format!("{group}/{}", self.version),
@@ -73,7 +73,7 @@ impl Kind {
 ///
 /// # Errors
 /// When the API server cannot be asked, in either form of discovery.
-pub(super) async fn discover(client: &Client) -> kube::Result<Discovery> {
+pub(crate) async fn discover(client: &Client) -> kube::Result<Discovery> {
     match Discovery::new(client.clone()).run_aggregated().await {
         Ok(found) => Ok(found),
         // A server from before aggregated discovery is asked group by group.
@@ -82,7 +82,7 @@ pub(super) async fn discover(client: &Client) -> kube::Result<Discovery> {
 }
 
 /// The resources to watch. With `groups`, only those of these groups can be meant.
-pub(super) fn watched(
+pub(crate) fn watched(
     discovery: &Discovery,
     groups: &BTreeSet<String>,
 ) -> BTreeMap<GroupResource, Kind> {

@@ -14,9 +14,10 @@ type Fields = Map<String, Value>;
 
 /// How one field is made of those of all WECs.
 enum Rule {
-    /// The least of the whole numbers; 0 if there is none.
+    /// The least of the whole numbers. An absent one is 0, which these kinds leave out of what
+    /// they write; else a WEC with nothing available would count as one with everything.
     Min,
-    /// The greatest of the whole numbers; 0 if there is none.
+    /// The greatest of the whole numbers.
     Max,
     /// By type, as documented.
     Conditions,
@@ -113,7 +114,8 @@ pub fn aggregate(resource: &GroupResource, statuses: &[&Value]) -> Value {
 
 impl Rule {
     fn apply(&self, name: &str, all: &[&Fields]) -> Option<Value> {
-        let numbers = || all.iter().filter_map(|fields| fields.get(name)?.as_i64());
+        let number = |fields: &&Fields| fields.get(name).and_then(Value::as_i64).unwrap_or(0);
+        let numbers = || all.iter().map(number);
         match self {
             Self::Min => Some(numbers().min().unwrap_or_default().into()),
             Self::Max => Some(numbers().max().unwrap_or_default().into()),

@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn endless_work_ends_in_an_error() {
-        let filter = vec!["lists.range(100000).size() > 0"; 11].join(" && ");
+        let filter = ["lists.range(100000).size() > 0"; 11].join(" && ");
         let Row::Failed(error) = ask(json!({"filter": filter}), None) else {
             panic!("a million steps are too many")
         };

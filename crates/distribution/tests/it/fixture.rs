@@ -10,6 +10,7 @@ use hyades_distribution::install;
 use hyades_distribution::install::InstallOptions;
 use hyades_distribution::install::WdsName;
 use hyades_distribution::its::Token;
+use hyades_distribution::status;
 use hyades_pki::Authority;
 use hyades_pki::ServiceAccountKey;
 use hyades_pki::Validity;
@@ -125,6 +126,16 @@ impl Spaces {
         self.programs.spawn_local(async move {
             let connect = Box::new(move || wds.clone());
             binding::run(options, connect, its, &Health::new(), shutdown).await;
+        });
+    }
+
+    /// Starts status return.
+    pub fn start_status(&self) {
+        let (wds, its) = self.distribution();
+        let shutdown = self.shutdown.clone();
+        self.programs.spawn_local(async move {
+            let connect = Box::new(move || wds.clone());
+            status::run("wds1", connect, its, &Health::new(), shutdown).await;
         });
     }
 

@@ -3,3 +3,4 @@
 mod binding;
 mod definitions;
 mod fixture;
+mod status;

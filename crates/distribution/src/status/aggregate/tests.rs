@@ -27,10 +27,10 @@ fn a_deployment_is_as_far_as_its_slowest_wec() {
     assert_eq!(
         aggregated("apps", "deployments", &statuses),
         json!({
-            "replicas": 2, "updatedReplicas": 1, "availableReplicas": 3, "readyReplicas": 3,
+            "replicas": 2, "updatedReplicas": 1, "availableReplicas": 0, "readyReplicas": 0,
             "unavailableReplicas": 1, "observedGeneration": 1, "conditions": [stuck],
         }),
-        "only statuses that have a number count for it"
+        "a number that is left out is 0"
     );
 }
 
@@ -44,7 +44,7 @@ fn replica_sets_and_daemon_sets_have_rules_of_their_own() {
     assert_eq!(
         aggregated("apps", "replicasets", &statuses),
         json!({
-            "replicas": 1, "fullyLabeledReplicas": 2, "readyReplicas": 0, "availableReplicas": 0,
+            "replicas": 1, "fullyLabeledReplicas": 0, "readyReplicas": 0, "availableReplicas": 0,
             "observedGeneration": 0, "conditions": [failure],
         })
     );
