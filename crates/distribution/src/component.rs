@@ -56,3 +56,24 @@ pub async fn run(options: Options, context: Context) -> Result<(), ItsError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn the_flags_are_those_of_upstream() {
+        let words = ["distribution", "--wds-name=wds1", "--api-groups=,apps"];
+        let CommandLine { options } = CommandLine::try_parse_from(words).expect("flags");
+        assert_eq!(options.wds_name.as_str(), "wds1");
+        assert_eq!(options.binding.api_groups, ["", "apps"]);
+        assert!(CommandLine::try_parse_from(["distribution"]).is_err());
+    }
+}

@@ -4,6 +4,7 @@ mod accepting;
 mod bad_input;
 mod bench;
 mod beside;
+mod distribution;
 mod doctor;
 mod floods;
 mod harness;

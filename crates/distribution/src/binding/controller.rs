@@ -61,6 +61,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The flags of KubeStellar's controller manager that concern Bindings.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[group(id = "binding")]
 pub struct Options {
     /// API groups whose objects policies can mean; all if empty. The core group is the empty one
     #[arg(long, value_delimiter = ',')]

@@ -1,0 +1,97 @@
+//! WDSes as their users meet them: made, used through kubectl, and taken away.
+
+use crate::harness::Host;
+
+/// KubeStellar's first scenario: a namespace and a Deployment with a label, for all WECs of a group.
+const NGINX: &str = "
+apiVersion: control.kubestellar.io/v1alpha1
+kind: BindingPolicy
+metadata: {name: nginx-bpolicy}
+spec:
+  clusterSelectors:
+  - matchLabels: {location-group: edge}
+  downsync:
+  - objectSelectors:
+    - matchLabels: {app.kubernetes.io/name: nginx}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: nginx, labels: {app.kubernetes.io/name: nginx}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: nginx-deployment, namespace: nginx, labels: {app.kubernetes.io/name: nginx}}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: nginx}}
+  template:
+    metadata: {labels: {app: nginx}}
+    spec:
+      containers:
+      - {name: nginx, image: 'public.ecr.aws/nginx/nginx:latest', ports: [{containerPort: 80}]}
+";
+
+/// The destinations of a Binding, as kubectl shows them.
+fn destinations(wds: &str) -> String {
+    format!(
+        "kubectl --context {wds} get binding.control.kubestellar.io nginx-bpolicy -o jsonpath='{{.spec.destinations[*].clusterId}}'"
+    )
+}
+
+#[test]
+fn several_wdses_share_an_its_and_each_is_taken_away_without_a_trace() {
+    let mut host = Host::prepare();
+    host.up_detached("--wecs 2").ok();
+    host.run("kubectl --context its1 label managedcluster cluster1 cluster2 location-group=edge")
+        .ok();
+    let policy = host.file("nginx.yaml", NGINX);
+    let policy = policy.display();
+    host.run(&format!("kubectl --context wds1 apply -f {policy}"))
+        .ok();
+    host.until_seen(&destinations("wds1"), &["cluster1 cluster2"]);
+    let bound = host
+        .run("kubectl --context wds1 get bdg nginx-bpolicy -o jsonpath='{.spec.workload}'")
+        .ok();
+    for name in ["namespaces", "nginx-deployment"] {
+        assert!(bound.contains(name), "{bound}");
+    }
+    let columns = host.run("kubectl --context wds1 get bp").ok();
+    assert!(
+        columns.starts_with("NAME            SYNCED   READY   TYPE   AGE"),
+        "{columns}"
+    );
+
+    let folder = host.data_dir_flag();
+    host.run(&format!("hyades space create wds2 {folder}")).ok();
+    host.run("hyades wds init --context wds2 --its its1 --wait")
+        .ok();
+    host.run(&format!("kubectl --context wds2 apply -f {policy}"))
+        .ok();
+    host.until_seen(&destinations("wds2"), &["cluster1 cluster2"]);
+    host.run("hyades wds init --context cluster2 --its its1 --name wds2")
+        .refused(&["another WDS of the name wds2", "--name"]);
+    host.run("hyades wds init --context wds2 --its cluster1")
+        .refused(&[]);
+
+    let removed = host
+        .run("hyades wds remove --context wds2 --its its1 --force")
+        .ok();
+    assert!(removed.contains("wds2 is no WDS any more"), "{removed}");
+    host.run("kubectl --context wds2 get bindingpolicies")
+        .refused(&["the server doesn't have a resource type"]);
+    host.until(
+        "kubectl --context wds2 get namespaces -o name",
+        |namespaces| !namespaces.out.contains("kubestellar"),
+    );
+    let accounts = "kubectl --context its1 -n kubestellar-system get serviceaccounts -o name";
+    let accounts = host.run(accounts).ok();
+    assert!(
+        accounts.contains("wds-wds1") && !accounts.contains("wds-wds2"),
+        "{accounts}"
+    );
+    let works = "kubectl --context its1 get manifestworks -A -l transport.kubestellar.io/originWdsName=wds2 -o name";
+    host.until(works, |works| works.out.is_empty());
+    let still = host.run(&destinations("wds1")).ok();
+    assert_eq!(still, "cluster1 cluster2", "the other WDS is as it was");
+    host.down().ok();
+}
