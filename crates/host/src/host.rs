@@ -62,6 +62,8 @@ pub struct HostOptions {
     pub advertise: Option<String>,
     /// The Hyades binary, which pods run and the links in `bin` point at.
     pub binary: PathBuf,
+    /// How pods are simulated that the host cannot run, if at all.
+    pub simulation: Option<hyades_node::simulation::Simulation>,
 }
 
 /// A running host; clones share it.
@@ -114,7 +116,10 @@ impl Host {
     /// # Errors
     /// [`HostError`] says which step failed and why; nothing keeps running then.
     pub async fn start(options: HostOptions) -> Result<Host, HostError> {
-        let launcher = Arc::new(SpaceLauncher::new(options.binary.clone()));
+        let launcher = Arc::new(SpaceLauncher {
+            binary: options.binary.clone(),
+            simulation: options.simulation,
+        });
         Host::start_with(options, launcher).await
     }
 

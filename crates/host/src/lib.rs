@@ -30,5 +30,6 @@ pub use admin::SpaceStatus;
 pub use error::HostError;
 pub use host::Host;
 pub use host::HostOptions;
+pub use hyades_node::simulation;
 pub use name::SpaceName;
 pub use tls::server_config;

@@ -1,4 +1,4 @@
-//! What the node's two controllers share: how they are run.
+//! What the node's controllers share: how they are run.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use hyades_runtime::Queue;
 use hyades_runtime::Trouble;
 use hyades_runtime::controller;
 use hyades_runtime::controller::Change;
+use hyades_runtime::k8s_openapi::api::core::v1::Pod;
 use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
@@ -21,6 +22,10 @@ use tokio_util::sync::CancellationToken;
 /// How many objects are reconciled at once. A space runs a handful of deployments, and each of them
 /// waits for the space only.
 const WORKERS: usize = 4;
+
+/// How many pods one reconcile creates at most: a mistyped replica count fills the space slowly and
+/// can still be corrected. Kubernetes' own controller bursts 500; child processes are dearer.
+pub(crate) const CREATE_BURST_MAX: usize = 50;
 
 /// Namespace and name of an object.
 type Key = (String, String);
@@ -83,6 +88,44 @@ fn owners<K: Resource<DynamicType = ()>>(object: &impl ResourceExt) -> impl Iter
                 && owner.api_version == K::api_version(&())
         })
         .map(move |owner| (namespace.clone(), owner.name.clone()))
+}
+
+/// The pods that an object controls.
+pub(crate) fn owned(owner: &impl ResourceExt, pods: Vec<Pod>) -> Vec<Pod> {
+    let uid = owner.uid().unwrap_or_default();
+    pods.into_iter()
+        .filter(|pod| {
+            let owners = pod.owner_references();
+            owners
+                .iter()
+                .any(|owner| owner.controller == Some(true) && owner.uid == uid)
+        })
+        .collect()
+}
+
+/// A pod's phase.
+pub(crate) fn phase(pod: &Pod) -> &str {
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("Pending")
+}
+
+/// Whether a pod has neither ended nor is going.
+pub(crate) fn is_active(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none() && !matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Whether a pod is ready.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod rollout_status;
 
 pub use plan::Action;
 pub use plan::plan;
+pub(crate) use plan::template_hash;
 pub use rollout_status::status;
 
 use std::sync::Arc;

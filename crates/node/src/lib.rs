@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A served space has one node: the host. Any image other than Hyades' own stays Pending, with an
-//! event that says why. The crate talks to its space through the Kubernetes API only.
+//! event that says why, unless the node is told to simulate it. The crate talks to its space through the Kubernetes API only.
 //!
 //! What is deliberately absent: containers, volumes and pod networks. Every process shares the
 //! host's loopback, so each declared container port is given a free port of its own, which the
@@ -25,6 +25,7 @@ mod pods;
 pub mod probe;
 pub mod process;
 pub mod replica_set;
+pub mod simulation;
 pub mod status;
 
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ pub struct NodeOptions {
     pub pods_dir: PathBuf,
     /// The Hyades binary that pods run.
     pub binary: PathBuf,
+    /// How pods are simulated that it cannot run; they stay Pending if not at all.
+    pub simulation: Option<simulation::Simulation>,
 }
 
 /// A running process node.
@@ -65,6 +68,10 @@ impl Node {
         tasks.spawn(machine::run(options.clone(), stop.clone()));
         tasks.spawn(deployment::run(options.client.clone(), stop.clone()));
         tasks.spawn(replica_set::run(options.client.clone(), stop.clone()));
+        if options.simulation.is_some() {
+            let (client, stop) = (options.client.clone(), stop.clone());
+            tasks.spawn(simulation::workloads::run(client, stop));
+        }
         let logs = logs::PodLogs::new(options.pods_dir.clone());
         tasks.spawn(pods::run(options, stop.clone()));
         Node { stop, tasks, logs }

@@ -34,6 +34,8 @@ use crate::machine::PODS_MAX;
 use crate::pods::Latest;
 use crate::probe::ProbePlan;
 use crate::process::Surroundings;
+use crate::simulation;
+use crate::simulation::Course;
 use crate::status;
 use crate::status::Now;
 use crate::status::Observed;
@@ -71,15 +73,21 @@ pub(crate) async fn run(
         pod,
         stop,
     };
-    let admitted = match running < PODS_MAX {
-        true => admit::admit(&task.pod).map_err(|refusal| refusal.to_string()),
-        false => Err(format!(
-            "the process node already runs {PODS_MAX} pods, its limit"
-        )),
-    };
-    match admitted {
-        Ok(programs) => task.live(programs).await,
-        Err(why) => task.refuse(&why).await,
+    let simulation = task.options.simulation;
+    match (admit::admit(&task.pod), simulation) {
+        (Err(_), Some(simulation)) if running < simulation::PODS_MAX => {
+            match simulation::course(&task.pod, simulation) {
+                Ok(course) => task.simulate(course).await,
+                Err(why) => task.refuse(&why).await,
+            }
+        }
+        (Ok(programs), _) if running < PODS_MAX => task.live(programs).await,
+        (Err(why), None) => task.refuse(&why.to_string()).await,
+        (Ok(_), _) => task.refuse(&is_full("runs", PODS_MAX)).await,
+        (Err(_), Some(_)) => {
+            let why = is_full("simulates", simulation::PODS_MAX);
+            task.refuse(&why).await;
+        }
     }
     if !task.stop.is_cancelled() {
         task.see_off().await;
@@ -196,6 +204,36 @@ impl Task {
         tokio::select! {
             () = self.run_containers(programs, around) => {}
             () = credentials.keep_fresh(&options, &pod, renew) => {}
+        }
+    }
+
+    /// Lets a pod seem to run that nothing runs for.
+    async fn simulate(&mut self, course: Course) {
+        let bound = self
+            .insist("the pod is not bound yet", async |task| task.bind().await)
+            .await;
+        if bound != Some(true) {
+            return;
+        }
+        let message = "no container runs: this host simulates workloads";
+        self.event(EventType::Normal, "Simulated", message).await;
+        let started = Timestamp::now();
+        let begun = simulation::started(&self.pod, started);
+        let begun = status::simulated(&self.pod, &begun, started);
+        self.write(begun).await;
+        let (after, stop) = (course.after, self.stop.clone());
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = self.until_deleting() => return,
+            () = tokio::time::sleep(after) => {}
+        }
+        let now = Timestamp::now();
+        let ended = simulation::ended(&self.pod, course.end, started, now);
+        let ended = status::simulated(&self.pod, &ended, now);
+        self.write(ended).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.until_deleting() => {}
         }
     }
 
@@ -360,6 +398,10 @@ impl Task {
         let dir = pod_dir(&self.options.pods_dir, &self.pod.uid().unwrap_or_default());
         drop(tokio::fs::remove_dir_all(dir).await);
     }
+}
+
+fn is_full(does: &str, limit: usize) -> String {
+    format!("the process node already {does} {limit} pods, its limit")
 }
 
 /// The grace period that holds now: the deletion's, else the pod's own, else Kubernetes' 30 s.

@@ -21,10 +21,11 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers;
-
-/// How many pods one reconcile creates at most: a mistyped replica count fills the space slowly and
-/// can still be corrected. Kubernetes' own controller bursts 500; child processes are dearer.
-const CREATE_BURST_MAX: usize = 50;
+use crate::controllers::CREATE_BURST_MAX;
+use crate::controllers::is_active;
+use crate::controllers::is_ready;
+use crate::controllers::owned;
+use crate::controllers::phase;
 
 /// What brings a set closer to its wanted replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,7 +48,7 @@ async fn reconcile(set: Arc<ReplicaSet>, client: Client) -> Result<Option<Durati
     let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
     // Pods get generated names, so that a stale cache would create too many: ask the space itself,
     // which is in this very process.
-    let owned = owned(&set, pods.list(&ListParams::default()).await?.items);
+    let owned = owned(&*set, pods.list(&ListParams::default()).await?.items);
     let next = plan(&set, &owned);
     for _ in 0..next.create {
         pods.create(&PostParams::default(), &pod(&set)).await?;
@@ -70,40 +71,6 @@ async fn reconcile(set: Arc<ReplicaSet>, client: Client) -> Result<Option<Durati
         .await?;
     }
     Ok(None)
-}
-
-fn owned(set: &ReplicaSet, pods: Vec<Pod>) -> Vec<Pod> {
-    let uid = set.uid().unwrap_or_default();
-    pods.into_iter()
-        .filter(|pod| {
-            let owners = pod.owner_references();
-            owners
-                .iter()
-                .any(|owner| owner.controller == Some(true) && owner.uid == uid)
-        })
-        .collect()
-}
-
-fn phase(pod: &Pod) -> &str {
-    pod.status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-        .unwrap_or("Pending")
-}
-
-fn is_active(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none() && !matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Decides how many pods to create and which to delete: unscheduled before pending before unready

@@ -13,6 +13,7 @@ use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use hyades_runtime::k8s_openapi::jiff::Timestamp;
 
 use crate::process::Ended;
+use crate::simulation;
 
 /// What the node knows of one container.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,6 +107,18 @@ pub fn running(pod: &Pod, containers: &[Observed], now: Timestamp) -> PodStatus 
         observed_generation: pod.metadata.generation,
         ..PodStatus::default()
     }
+}
+
+/// The status of a pod that only seems to run.
+pub fn simulated(pod: &Pod, containers: &[Observed], now: Timestamp) -> PodStatus {
+    let mut status = running(pod, containers, now);
+    let before = pod.status.clone().unwrap_or_default();
+    let mut mark = condition(simulation::CONDITION, true, now);
+    mark.reason = Some("NoContainerRuntime".to_owned());
+    mark.message = Some("This host simulates workloads: no container runs.".to_owned());
+    let conditions = status.conditions.get_or_insert_default();
+    conditions.push(keep_time(&before, mark));
+    status
 }
 
 /// The status of a pod that cannot run here.

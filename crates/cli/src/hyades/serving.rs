@@ -6,6 +6,8 @@ use anyhow::Context;
 use hyades_host::Host;
 use hyades_host::HostError;
 use hyades_host::HostOptions;
+use hyades_host::simulation;
+use hyades_host::simulation::Simulation;
 use hyades_runtime::client;
 use hyades_runtime::log;
 use hyades_runtime::shutdown;
@@ -45,6 +47,11 @@ pub struct HostArgs {
     /// The URL by which others reach this host, such as https://hub.example.org:9443
     #[arg(long, value_name = "URL")]
     advertise: Option<String>,
+    /// Let pods seem to run that this host cannot run: ready after so many seconds, 1 if not said.
+    /// For trying out how workloads and their status travel; nothing runs
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+        default_missing_value = "1", value_parser = ready_after)]
+    simulate_workloads: Option<Duration>,
     #[command(flatten)]
     pub data_dir: DataDirArgs,
     /// Return once the host is ready, and leave it running
@@ -53,6 +60,11 @@ pub struct HostArgs {
     /// Given by --detach to the process it starts
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+fn ready_after(text: &str) -> Result<Duration, String> {
+    let seconds = simulation::seconds(text);
+    seconds.ok_or_else(|| "it takes seconds from 0 to 86400, such as 2.5".to_owned())
 }
 
 /// A host's error: its message holds its causes already.
@@ -72,6 +84,9 @@ pub async fn start(args: &HostArgs, folder: &Path) -> anyhow::Result<Host> {
         listen: SocketAddr::new(args.listen, args.port),
         advertise: args.advertise.clone(),
         binary,
+        simulation: args
+            .simulate_workloads
+            .map(|ready_after| Simulation { ready_after }),
     };
     let deadline = Instant::now() + FOLDER_PATIENCE;
     loop {

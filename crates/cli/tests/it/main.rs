@@ -15,6 +15,7 @@ mod page;
 mod placed_works;
 mod restart;
 mod security;
+mod simulation;
 mod threads;
 mod transcript;
 mod up;

@@ -61,6 +61,7 @@ fn options(place: &Path) -> HostOptions {
         listen: "127.0.0.1:0".parse().expect("an address"),
         advertise: None,
         binary: "/bin/true".into(),
+        simulation: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use hyades_node::Node;
 use hyades_node::NodeOptions;
+use hyades_node::simulation::Simulation;
 use hyades_runtime::kube::Client;
 use hyades_space::Space;
 use hyades_space::SpaceOptions;
@@ -28,24 +29,21 @@ const STORE: &str = "store.redb";
 const PODS: &str = "pods";
 
 /// Starts spaces whose pods run this binary.
+#[derive(Clone)]
 pub(crate) struct SpaceLauncher {
-    binary: PathBuf,
-}
-
-impl SpaceLauncher {
-    /// For pods of this binary.
-    pub(crate) fn new(binary: PathBuf) -> SpaceLauncher {
-        SpaceLauncher { binary }
-    }
+    /// What pods run.
+    pub(crate) binary: PathBuf,
+    /// How others are simulated.
+    pub(crate) simulation: Option<Simulation>,
 }
 
 impl Launch for SpaceLauncher {
     fn launch(&self, launching: Launching) -> BoxFuture<'_, Result<Running, HostError>> {
-        Box::pin(start(launching, self.binary.clone()))
+        Box::pin(start(launching, self.clone()))
     }
 }
 
-async fn start(launching: Launching, binary: PathBuf) -> Result<Running, HostError> {
+async fn start(launching: Launching, launcher: SpaceLauncher) -> Result<Running, HostError> {
     let Launching {
         name,
         folder,
@@ -90,7 +88,8 @@ async fn start(launching: Launching, binary: PathBuf) -> Result<Running, HostErr
         server_url: url,
         server_ca_pem: ca_pem,
         pods_dir,
-        binary,
+        binary: launcher.binary,
+        simulation: launcher.simulation,
     });
     logs.attach(space.loopback(), node.logs());
     let service = BoxCloneSyncService::new(space.service());

@@ -23,6 +23,7 @@ async fn start(place: &Path) -> Host {
         listen: "127.0.0.1:0".parse().expect("an address"),
         advertise: None,
         binary: "/bin/true".into(),
+        simulation: None,
     })
     .await
     .expect("a host")

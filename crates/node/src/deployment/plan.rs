@@ -228,7 +228,7 @@ fn annotations(spec: &DeploymentSpec, revision: i64) -> BTreeMap<String, String>
 }
 
 /// A name-safe hash of a pod template (FNV-1a over its JSON, in Kubernetes' safe alphabet).
-pub(super) fn template_hash(template: &PodTemplateSpec) -> String {
+pub(crate) fn template_hash(template: &PodTemplateSpec) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let text = serde_json::to_string(&without_hash(template)).unwrap_or_default();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
