@@ -5,6 +5,7 @@ use crate::install::WdsName;
 use crate::its::Access;
 use crate::its::ItsError;
 use crate::status;
+use crate::transport;
 use futures::future;
 use hyades_runtime::Context;
 use hyades_runtime::client;
@@ -19,6 +20,9 @@ pub struct Options {
     /// What of the WDS is seen.
     #[command(flatten)]
     pub binding: binding::Options,
+    /// How objects travel.
+    #[command(flatten)]
+    pub transport: transport::Options,
 }
 
 /// Runs distribution for the WDS that the context's client reaches, until shutdown or until the
@@ -45,13 +49,21 @@ pub async fn run(options: Options, context: Context) -> Result<(), ItsError> {
     );
     let status = status::run(
         options.wds_name.as_str(),
+        Box::new(connect.clone()),
+        access.client.clone(),
+        &context.health,
+        context.shutdown.clone(),
+    );
+    let transport = transport::run(
+        options.transport,
+        options.wds_name.to_string(),
         Box::new(connect),
         access.client.clone(),
         &context.health,
         context.shutdown.clone(),
     );
     tokio::select! {
-        _ = future::join(binding, status) => {}
+        _ = future::join3(binding, transport, status) => {}
         () = access.keep(&wds, &options.wds_name) => context.shutdown.cancel(),
     }
     Ok(())

@@ -67,6 +67,9 @@ pub mod annotations {
     /// On a work: the generation of the Binding when the work was written.
     pub const ORIGIN_BINDING_GENERATION: &str =
         "transport.kubestellar.io/originOwnerReferenceBindingGeneration";
+    /// On a work: the full name of the Binding it came from, if that is too long for the label of
+    /// the same key.
+    pub const ORIGIN_BINDING: &str = super::labels::ORIGIN_BINDING;
     /// On an object of a WDS: exactly `true` has templates in its strings expanded for each WEC.
     pub const EXPAND_TEMPLATES: &str = "control.kubestellar.io/expand-templates";
     /// On a Service: `nodeport` keeps the node ports.

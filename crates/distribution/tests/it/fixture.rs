@@ -11,6 +11,7 @@ use hyades_distribution::install::InstallOptions;
 use hyades_distribution::install::WdsName;
 use hyades_distribution::its::Token;
 use hyades_distribution::status;
+use hyades_distribution::transport;
 use hyades_pki::Authority;
 use hyades_pki::ServiceAccountKey;
 use hyades_pki::Validity;
@@ -80,6 +81,8 @@ pub struct Spaces {
     programs: tokio::task::LocalSet,
     /// What the programs write into the WDS.
     pub wds_writes: Writes,
+    /// What transport writes into the ITS.
+    pub its_writes: Writes,
 }
 
 impl Drop for Spaces {
@@ -100,6 +103,7 @@ impl Spaces {
             shutdown: CancellationToken::new(),
             programs: tokio::task::LocalSet::new(),
             wds_writes: Writes::default(),
+            its_writes: Writes::default(),
         };
         let name = wds_name();
         for object in [crds::hub(), install::its_objects(&name, "uid")].concat() {
@@ -139,12 +143,23 @@ impl Spaces {
         });
     }
 
-    /// Clients of both spaces as distribution has them; what is written into the WDS is noted.
+    /// Starts the transport controller.
+    pub fn start_transport(&self, options: transport::Options) {
+        let (wds, its) = self.distribution();
+        let shutdown = self.shutdown.clone();
+        self.programs.spawn_local(async move {
+            let connect = Box::new(move || wds.clone());
+            let name = "wds1".to_owned();
+            transport::run(options, name, connect, its, &Health::new(), shutdown).await;
+        });
+    }
+
+    /// Clients of both spaces as distribution has them; what is written is noted.
     fn distribution(&self) -> (Client, Client) {
         let account = |name: &str| UserInfo::service_account(SYSTEM_NAMESPACE, name);
         let wds = self.wds.service_as(account(install::DISTRIBUTION));
         let its = self.its.service_as(account(&wds_name().account()));
-        (self.wds_writes.noting(wds), Client::new(its, "default"))
+        (self.wds_writes.noting(wds), self.its_writes.noting(its))
     }
 
     /// Stops all programs, as a crash does.
@@ -165,6 +180,11 @@ impl Spaces {
     /// Applies an object to the WDS.
     pub async fn apply(&self, object: Value) {
         self.meanwhile(apply(&self.wds(), &object)).await;
+    }
+
+    /// Applies an object to the ITS.
+    pub async fn apply_to_its(&self, object: Value) {
+        self.meanwhile(apply(&self.its(), &object)).await;
     }
 
     /// Deletes an object from the WDS.

@@ -4,3 +4,4 @@ mod binding;
 mod definitions;
 mod fixture;
 mod status;
+mod transport;
