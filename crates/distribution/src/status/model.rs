@@ -436,3 +436,6 @@ impl Model {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;
