@@ -165,13 +165,27 @@ pub async fn from_kubeconfig(
     connect(config_from_text(text, origin).await?, user_agent)
 }
 
+/// The name of a user that requests can act as.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserName(HeaderValue);
+
+impl UserName {
+    /// The name, unless it holds what a header cannot.
+    pub fn new(name: &str) -> Option<Self> {
+        HeaderValue::from_str(name).ok().map(Self)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        // It was made from a text of visible characters.
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
 /// A client that acts as another user: its requests go over `client`'s connection, with the rights
 /// of that user and not of `client`'s own, who must be allowed to impersonate him.
-///
-/// # Errors
-/// When the user's name cannot stand in a header.
-pub fn acting_as(client: &Client, user: &str) -> Result<Client, http::Error> {
-    let name = HeaderValue::from_str(user)?;
+pub fn acting_as(client: &Client, user: &UserName) -> Client {
+    let name = user.0.clone();
     let inner = client.clone();
     let acting = tower::service_fn(move |mut request: Request<Body>| {
         let inner = inner.clone();
@@ -179,7 +193,7 @@ pub fn acting_as(client: &Client, user: &str) -> Result<Client, http::Error> {
         headers.insert(IMPERSONATE_USER, name.clone());
         async move { inner.send(request).await }
     });
-    Ok(Client::new(acting, client.default_namespace()))
+    Client::new(acting, client.default_namespace())
 }
 
 /// Makes a client from a kubeconfig that is at hand as an object, under the same rules.

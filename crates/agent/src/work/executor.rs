@@ -14,6 +14,7 @@ use super::treatment::Treatment;
 use futures::future::try_join_all;
 use hyades_api::work::Executor;
 use hyades_runtime::client;
+use hyades_runtime::client::UserName;
 use hyades_runtime::k8s_openapi::api::authorization::v1::ResourceAttributes;
 use hyades_runtime::k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use hyades_runtime::k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
@@ -53,6 +54,8 @@ const ACCOUNTS_MAX: usize = 256;
 pub struct Account {
     namespace: String,
     name: String,
+    /// What the API server calls it.
+    user: UserName,
 }
 
 impl Account {
@@ -67,10 +70,12 @@ impl Account {
         };
         let subject = &executor.subject;
         match (subject.r#type.as_str(), &subject.service_account) {
-            ("ServiceAccount", Some(account)) => Ok(Some(Self {
-                namespace: account.namespace.clone(),
-                name: account.name.clone(),
-            })),
+            ("ServiceAccount", Some(account)) => {
+                let (namespace, name) = (&account.namespace, &account.name);
+                let named = Self::named(namespace, name);
+                let wrong = || format!("{namespace:?}/{name:?} is the name of no ServiceAccount");
+                named.map(Some).ok_or_else(wrong)
+            }
             ("ServiceAccount", None) => Err(
                 "the executor is a ServiceAccount and spec.executor.subject.serviceAccount does not say which: name it"
                     .to_owned(),
@@ -84,14 +89,20 @@ impl Account {
     /// Reads what [`fmt::Display`] wrote.
     pub fn read(text: &str) -> Option<Self> {
         let (namespace, name) = text.split_once('/')?;
+        Self::named(namespace, name)
+    }
+
+    fn named(namespace: &str, name: &str) -> Option<Self> {
+        // A colon would name an account of another namespace.
+        let is_name = |text: &str| !text.is_empty() && !text.contains([':', '/']);
+        if !is_name(namespace) || !is_name(name) {
+            return None;
+        }
         Some(Self {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            user: UserName::new(&format!("system:serviceaccount:{namespace}:{name}"))?,
         })
-    }
-
-    fn user(&self) -> String {
-        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
     }
 
     /// The groups that every service account of its namespace belongs to.
@@ -198,10 +209,7 @@ impl Executors {
         if let Some(known) = clients.get(account) {
             return known.clone();
         }
-        // The schema lets in no account whose name is none; one that it did would have no rights.
-        let client = client::acting_as(&self.agent, &account.user())
-            .or_else(|_| client::acting_as(&self.agent, "system:anonymous"))
-            .unwrap_or_else(|_| self.agent.clone());
+        let client = client::acting_as(&self.agent, &account.user);
         if clients.len() >= ACCOUNTS_MAX {
             clients.clear();
         }
@@ -284,7 +292,7 @@ fn review(question: &Question) -> SubjectAccessReview {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
-            user: Some(question.account.user()),
+            user: Some(question.account.user.as_str().to_owned()),
             groups: Some(question.account.groups()),
             resource_attributes: Some(ResourceAttributes {
                 verb: given(question.verb),
@@ -317,12 +325,14 @@ mod tests {
         assert_eq!(Account::of(None), Ok(None));
         let named = json!({"subject": {"type": "ServiceAccount", "serviceAccount": {"namespace": "n", "name": "a"}}});
         let found = account(named).expect("an account").expect("one");
-        assert_eq!(found.user(), "system:serviceaccount:n:a");
+        assert_eq!(found.user.as_str(), "system:serviceaccount:n:a");
         assert_eq!(Account::read(&found.to_string()), Some(found));
         let unnamed = account(json!({"subject": {"type": "ServiceAccount"}}));
         assert!(unnamed.unwrap_err().contains("name it"));
         assert!(account(json!({"subject": {"type": "User"}})).is_err());
-        assert_eq!(Account::read("alone"), None);
+        for text in ["alone", "n/", "/a", "n/a:b", "kube-system:x/a", "n/a\n"] {
+            assert_eq!(Account::read(text), None, "{text:?}");
+        }
     }
 
     #[test]

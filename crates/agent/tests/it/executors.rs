@@ -1,10 +1,10 @@
 //! Works under an executor: done with its rights, and with none of the agent's.
 
-use crate::pass;
 use crate::scene::Scene;
 use crate::scene::config_map;
 use crate::scene::work;
 use crate::until;
+use crate::until_later;
 use hyades_api::conditions;
 use hyades_api::conditions::work as known;
 use hyades_api::names::annotations;
@@ -76,14 +76,22 @@ async fn a_work_waits_for_its_executors_rights_and_is_done_with_them() {
                          default mine, will try again in 1m0s";
             until_refused(&scene, "job", words).await;
             grant(&scene, on_maps(&["create", "update", "patch", "get"])).await;
-            pass(ANOTHER_LOOK).await;
+            scene.wec.take_requests();
+            until_later(ANOTHER_LOOK, "the agent asks again", async || {
+                let asked = scene.wec.take_requests();
+                let asks = |line: &String| line.ends_with("/subjectaccessreviews");
+                asked.iter().any(asks).then_some(())
+            })
+            .await;
             until_refused(&scene, "job", words).await;
             scene.until_map("mine", None).await;
 
             let all = ["create", "update", "patch", "get", "delete"];
             grant(&scene, on_maps(&all)).await;
-            pass(ANOTHER_LOOK).await;
-            scene.until_map("mine", Some("1")).await;
+            until_later(ANOTHER_LOOK, "the map is made", async || {
+                scene.maps.get_opt("mine").await.expect("an answer")
+            })
+            .await;
             scene.until_told("job", known::APPLIED, "True").await;
             let records = scene
                 .applied
@@ -142,8 +150,11 @@ async fn what_is_fed_back_is_read_with_the_executors_rights() {
             let status = serde_json::to_string(&told.status).expect("JSON");
             assert!(!status.contains("secret"), "{status}");
             grant(&scene, on_maps(&["get"])).await;
-            pass(ANOTHER_LOOK).await;
-            let told = scene.until_told("peek", known::APPLIED, "True").await;
+            let told = until_later(ANOTHER_LOOK, "the map may be read", async || {
+                let work = scene.works.get("peek").await.expect("the work");
+                conditions::is_true(&work.status.conditions, known::APPLIED).then_some(work)
+            })
+            .await;
             let values = &told.status.resource_status.manifests[0].status_feedback.values;
             assert_eq!(values[0].field_value.string.as_deref(), Some("secret"));
         })

@@ -76,3 +76,24 @@ async fn pass(time: Duration) {
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
+
+/// As [`until`], while time passes again and again: a delay may have begun after it passed once.
+async fn until_later<T>(time: Duration, what: &str, mut find: impl AsyncFnMut() -> Option<T>) -> T {
+    /// How long is looked before more time passes: far longer than anything takes.
+    const TURN: Duration = Duration::from_secs(1);
+    let start = Instant::now();
+    loop {
+        pass(time).await;
+        let turn = Instant::now();
+        while turn.elapsed() < TURN {
+            if let Some(found) = find().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        assert!(
+            start.elapsed() < WAIT_MAX,
+            "waited {WAIT_MAX:?} for: {what}"
+        );
+    }
+}

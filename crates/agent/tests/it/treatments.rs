@@ -6,6 +6,7 @@ use crate::scene::config_map;
 use crate::scene::work;
 use crate::until;
 use crate::until_gone;
+use crate::until_later;
 use hyades_api::conditions;
 use hyades_api::conditions::work as known;
 use hyades_api::work::ManifestWork;
@@ -52,17 +53,20 @@ impl Scene {
         Api::namespaced(self.wec.client.clone(), "default")
     }
 
-    /// Waits until the work's only manifest says so of `kind`, in words that contain `words`.
+    /// Whether the work's only manifest says so of `kind`, in words that contain `words`.
+    async fn manifest_says(&self, name: &str, kind: &str, reason: &str, words: &str) -> Option<()> {
+        let work = self.works.get(name).await.expect("the work");
+        let manifest = work.status.resource_status.manifests.first()?;
+        let found = conditions::find(&manifest.conditions, kind)?;
+        let current = found.observed_generation == work.metadata.generation;
+        (current && found.reason == reason && found.message.contains(words)).then_some(())
+    }
+
+    /// Waits until [`Scene::manifest_says`] so.
     async fn until_manifest(&self, name: &str, kind: &str, reason: &str, words: &str) {
         until(
             &format!("{name} says {kind}: {reason} {words}"),
-            async || {
-                let work = self.works.get(name).await.expect("the work");
-                let manifest = work.status.resource_status.manifests.first()?;
-                let found = conditions::find(&manifest.conditions, kind)?;
-                let current = found.observed_generation == work.metadata.generation;
-                (current && found.reason == reason && found.message.contains(words)).then_some(())
-            },
+            async || self.manifest_says(name, kind, reason, words).await,
         )
         .await;
     }
@@ -183,12 +187,14 @@ async fn a_job_that_ran_and_vanished_is_not_made_again_until_its_work_changes() 
             until_job(&scene, "a:1").await;
             finish(&scene).await;
             vanish(&scene).await;
-            pass(ANOTHER_TURN).await;
             let words = "it came to its end and is gone; it is made again when the work changes";
             let reason = "AppliedManifestComplete";
-            scene
-                .until_manifest("jobs", known::APPLIED, reason, words)
-                .await;
+            until_later(ANOTHER_TURN, "the Job is known to be gone", async || {
+                scene
+                    .manifest_says("jobs", known::APPLIED, reason, words)
+                    .await
+            })
+            .await;
             assert!(
                 scene
                     .jobs()
@@ -227,12 +233,18 @@ async fn a_work_is_complete_when_its_job_is_and_stays_so_without_it() {
                 ("False", "ConditionRulesAggregated", "Job is not finished")
             );
             finish(&scene).await;
-            pass(ANOTHER_LOOK).await;
-            scene.until_told("jobs", known::COMPLETE, "True").await;
+            until_later(ANOTHER_LOOK, "the work is complete", async || {
+                let work = scene.works.get("jobs").await.expect("the work");
+                conditions::is_true(&work.status.conditions, known::COMPLETE).then_some(())
+            })
+            .await;
             scene.until_manifest("jobs", "Told", "ConditionRuleEvaluated", "once speaks").await;
             vanish(&scene).await;
-            pass(ANOTHER_TURN).await;
-            let told = scene.until_told("jobs", known::AVAILABLE, "False").await;
+            let told = until_later(ANOTHER_TURN, "the Job is missed", async || {
+                let work = scene.works.get("jobs").await.expect("the work");
+                conditions::is_false(&work.status.conditions, known::AVAILABLE).then_some(work)
+            })
+            .await;
             assert!(conditions::is_true(&told.status.conditions, known::COMPLETE));
             assert!(scene.jobs().get_opt("once").await.expect("an answer").is_none());
         })

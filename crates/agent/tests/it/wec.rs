@@ -32,11 +32,13 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
+use hyades_runtime::kube::client::Body;
 use hyades_space::Space;
 use hyades_space::identity::UserInfo;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::Mutex;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -46,6 +48,8 @@ pub struct Wec {
     space: Space,
     clients: Authority,
     stop: CancellationToken,
+    /// Method and path of what its programs asked for.
+    requests: Arc<Mutex<Vec<String>>>,
     _folder: TempDir,
 }
 
@@ -73,8 +77,14 @@ impl Wec {
             space,
             clients,
             stop: CancellationToken::new(),
+            requests: Arc::default(),
             _folder: folder,
         }
+    }
+
+    /// What its programs asked for since the last time.
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut *self.requests.lock().expect("requests"))
     }
 
     /// Serves this WEC to a hosting cluster; returns an administrator's kubeconfig for it.
@@ -134,7 +144,16 @@ impl Wec {
         // A child, so that one program can be stopped and the others run on.
         let shutdown = self.stop.child_token();
         let user = UserInfo::service_account(namespace, account);
-        let client = Client::new(self.space.service_as(user), namespace);
+        let requests = self.requests.clone();
+        let service = tower::ServiceExt::map_request(
+            self.space.service_as(user),
+            move |request: hyper::Request<Body>| {
+                let line = format!("{} {}", request.method(), request.uri().path());
+                requests.lock().expect("requests").push(line);
+                request
+            },
+        );
+        let client = Client::new(service, namespace);
         Context {
             shutdown,
             ..Context::new(client, namespace, account)

@@ -177,3 +177,57 @@ async fn an_agent_that_has_nothing_to_do_writes_nothing() {
         })
         .await;
 }
+
+/// What the WEC is asked for on account of works: path and method, in any order.
+async fn asked_for(scene: &Scene) -> Vec<String> {
+    // What an agent does is done by the time it says so; this is for what it might do afterwards.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut lines = scene.wec.take_requests();
+    lines.retain(|line| {
+        let others = [
+            "/leases/", "/secrets", "/events", "livez", "/nodes", "/version",
+        ];
+        !others.iter().any(|other| line.contains(other))
+    });
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn a_work_that_asks_for_nothing_special_costs_its_wec_four_requests_and_a_change_two() {
+    LocalSet::new()
+        .run_until(async {
+            let scene = Scene::start().await;
+            asked_for(&scene).await;
+            let spec = json!({"workload": {"manifests": [config_map("a", "1")]}});
+            scene.create(&work("plain", spec)).await;
+            scene.until_told("plain", known::AVAILABLE, "True").await;
+            let name = scene
+                .applied
+                .list(&Default::default())
+                .await
+                .expect("records")
+                .items[0]
+                .metadata
+                .name
+                .clone()
+                .expect("a name");
+            let group = "/apis/work.open-cluster-management.io/v1/appliedmanifestworks";
+            let maps = "/api/v1/namespaces/default/configmaps";
+            let wanted = [
+                "GET /api/v1".to_owned(),
+                format!("PATCH {group}/{name}/status"),
+                format!("POST {maps}"),
+                format!("POST {group}"),
+            ];
+            assert_eq!(asked_for(&scene).await, wanted);
+            scene
+                .replace_manifests("plain", json!([config_map("a", "2")]))
+                .await;
+            scene.until_map("a", Some("2")).await;
+            scene.until_told("plain", known::APPLIED, "True").await;
+            let wanted = [format!("GET {maps}/a"), format!("PUT {maps}/a")];
+            assert_eq!(asked_for(&scene).await, wanted);
+        })
+        .await;
+}
