@@ -1,6 +1,7 @@
 //! Status return: from Bindings in a WDS and WorkStatuses in an ITS to objects' status and
 //! CombinedStatuses.
 
+mod journey;
 mod questions;
 
 use crate::fixture::QUIET;
