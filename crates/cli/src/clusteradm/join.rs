@@ -168,7 +168,8 @@ async fn install(
     }
     if args.wait && !session.dry_run {
         let waited = wait(session, &hub, &place, plan.cluster.as_str()).await;
-        doctor::after(waited, session.console, &[(&session.target, None)]).await?;
+        let side = (&session.target, Some(plan.cluster.as_str()));
+        doctor::after(waited, session.console, &[side]).await?;
         if hub.accepts(plan.cluster.as_str()).await {
             return Ok(Outcome::Accepted);
         }

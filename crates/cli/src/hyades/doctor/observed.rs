@@ -101,7 +101,7 @@ pub struct Observed {
 #[derive(Debug, Clone)]
 pub struct Pods {
     /// Their namespace.
-    pub namespace: &'static str,
+    pub namespace: String,
     /// The Deployments there, by name.
     pub deployments: Read<Vec<String>>,
     /// The pods.

@@ -409,7 +409,7 @@ impl<'a> Wec<'a> {
             name: &self.name,
             its: &self.its,
             owner: None,
-            ask: super::restart_agent(self.context()),
+            ask: super::restart_agent(self.context(), &self.side.agent.namespace),
             join: self.join(),
             now: self.observed.now,
         };
