@@ -9,12 +9,16 @@
 //!  writes:  64 writers ─▶ one space                                 (writes)
 //! join
 //!  joins, alone and by the thousand; death and return; memory       (join, fleet)
+//! distribute
+//!  WDS ─▶ ITS ─▶ WEC and back, one object and many                  (distribute, crowd)
 //! ```
 //!
 //! Everything is a process of the very binary that is measured, and everything is seen by watches
 //! over TLS, as a user's tools would see it. The benchmark itself runs on the same machine, so
 //! its own work is part of every number.
 
+mod crowd;
+mod distribute;
 mod fleet;
 mod join;
 mod joins;
@@ -54,6 +58,8 @@ pub enum Subject {
     Register,
     /// Registration alone, and by the thousand.
     Join,
+    /// Objects of a WDS, to WECs and back.
+    Distribute,
 }
 
 /// How much is measured.
@@ -66,11 +72,11 @@ pub struct Options {
     /// WECs that join, one after the other; once by a bare agent and, to measure
     /// [`Subject::Register`], once by `clusteradm join`.
     pub joins: u32,
-    /// Agents that join at once.
+    /// Agents that join at once, or WECs without agents that works are written for.
     pub agents: u32,
-    /// Works created one by one.
+    /// Works, or objects of a WDS, created one by one.
     pub works: u32,
-    /// Works created at once.
+    /// Works created at once, or objects that are evaluated.
     pub burst: u32,
     /// How long objects are written, in seconds.
     pub write_seconds: u32,
@@ -97,6 +103,7 @@ pub async fn run(
         match subject {
             Subject::Register => measure(options, folder.path(), tell).await,
             Subject::Join => measure_joins(options, folder.path(), tell).await,
+            Subject::Distribute => measure_distribution(options, folder.path(), tell).await,
         }
     };
     tokio::time::timeout(RUN_MAX, measured)
@@ -141,6 +148,26 @@ async fn measure_joins(
     tell("bringing up two spaces and two registered WECs");
     let (up, _) = starts::up(&options.binary, folder).await?;
     join::measure(options, folder, up, &tell, &mut measures).await?;
+    Ok(Report {
+        version: options.version.clone(),
+        machine,
+        measures,
+    })
+}
+
+async fn measure_distribution(
+    options: &Options,
+    folder: &Path,
+    tell: impl Fn(&str),
+) -> anyhow::Result<Report> {
+    let machine = Machine::read();
+    let mut measures = Vec::new();
+    tell("bringing up two spaces and two registered WECs");
+    let (up, _) = starts::up(&options.binary, folder).await?;
+    let result = distribute::measure(options, &up, &tell, &mut measures).await;
+    let stopped = up.process.stop().await;
+    result?;
+    stopped?;
     Ok(Report {
         version: options.version.clone(),
         machine,

@@ -168,8 +168,7 @@ async fn install(
     }
     if args.wait && !session.dry_run {
         let waited = wait(session, &hub, &place, plan.cluster.as_str()).await;
-        let side = (&session.target, Some(plan.cluster.as_str()));
-        doctor::after(waited, session.console, &[side]).await?;
+        doctor::after(waited, session.console, &[(&session.target, None)]).await?;
         if hub.accepts(plan.cluster.as_str()).await {
             return Ok(Outcome::Accepted);
         }

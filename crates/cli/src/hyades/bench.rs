@@ -25,6 +25,25 @@ enum Benchmark {
     Register(RegisterArgs),
     /// Joins alone and by the thousand, their writes and memory, death and return of an agent
     Join(JoinArgs),
+    /// A WDS's objects on their way to WECs, and their status on its way back
+    Distribute(DistributeArgs),
+}
+
+/// How much `bench distribute` measures.
+#[derive(Debug, clap::Args)]
+struct DistributeArgs {
+    /// Objects sent one by one to a WEC
+    #[arg(long, default_value_t = 100, value_parser = count())]
+    objects: u32,
+    /// WECs, without agents, that a policy comes to match at once
+    #[arg(long, default_value_t = 1000, value_parser = count())]
+    wecs: u32,
+    /// Objects that ten policies are evaluated over
+    #[arg(long, default_value_t = 10_000, value_parser = count())]
+    evaluated: u32,
+    /// How the numbers are printed
+    #[arg(short, long, default_value = "text")]
+    output: Output,
 }
 
 /// How much `bench join` measures.
@@ -103,6 +122,16 @@ pub fn main(args: &BenchArgs) -> anyhow::Result<()> {
                 burst: args.burst,
                 write_seconds: args.write_seconds,
                 idle_seconds: args.idle_seconds,
+                ..common
+            },
+            args.output,
+        ),
+        Benchmark::Distribute(args) => (
+            bench::Subject::Distribute,
+            bench::Options {
+                works: args.objects,
+                agents: args.wecs,
+                burst: args.evaluated,
                 ..common
             },
             args.output,

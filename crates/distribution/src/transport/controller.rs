@@ -49,6 +49,7 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The flags of KubeStellar's transport controller that mean something here.
 #[derive(Clone, Debug, clap::Args)]
+#[group(id = "transport")]
 pub struct Options {
     /// Objects in one work, at most; with 1, works are named after their objects
     #[arg(long, default_value_t = Limits::default().max_objects)]

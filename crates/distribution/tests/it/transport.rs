@@ -6,7 +6,6 @@ use crate::fixture::QUIET;
 use crate::fixture::Spaces;
 use hyades_api::conditions;
 use hyades_api::control::Binding;
-use hyades_api::control::BindingPolicy;
 use hyades_api::control::CustomTransform;
 use hyades_api::control::names::conditions as types;
 use hyades_api::control::names::finalizers;
@@ -426,41 +425,4 @@ async fn what_agents_report_becomes_the_bindings_condition() {
     report(&all[3], "True").await;
     until_ready("True 4 of 4 works applied in 2 WECs, 0 failed").await;
     calm_with(&spaces, 0).await;
-}
-
-#[tokio::test]
-async fn a_policys_objects_reach_the_mailboxes_and_leave_them_with_it() {
-    let spaces = Spaces::start().await;
-    spaces.wec("cluster1", &[("zone", "east")]).await;
-    spaces.apply_to_its(namespace("cluster1")).await;
-    spaces.start_binding(Default::default());
-    spaces.start_transport(singles());
-    let policy = json!({
-        "apiVersion": "control.kubestellar.io/v1alpha1",
-        "kind": "BindingPolicy",
-        "metadata": {"name": "shop"},
-        "spec": {
-            "clusterSelectors": [{"matchLabels": {"zone": "east"}}],
-            "downsync": [{"resources": ["configmaps"], "objectNames": ["t"]}],
-        },
-    });
-    spaces.apply(policy.clone()).await;
-    spaces.apply(namespace("default")).await;
-    spaces.apply(template("t", "in {{.zone}}")).await;
-    until_sent(&spaces, sent(&[("cluster1", &[("t", "in east")])])).await;
-    spaces
-        .until("the policy says so", async |wds| {
-            let policy = Api::<BindingPolicy>::all(wds).get("shop").await;
-            let conditions = policy.expect("the policy").status.conditions;
-            let synced = conditions::find(&conditions, types::SYNCED)?;
-            let message = "1 objects go to 1 WECs";
-            (synced.status == "True" && synced.message == message).then_some(())
-        })
-        .await;
-    spaces.wec("cluster1", &[("zone", "west")]).await;
-    until_sent(&spaces, Sent::new()).await;
-    spaces.wec("cluster1", &[("zone", "east")]).await;
-    until_sent(&spaces, sent(&[("cluster1", &[("t", "in east")])])).await;
-    spaces.delete(policy).await;
-    until_sent(&spaces, Sent::new()).await;
 }

@@ -8,6 +8,7 @@ use super::report::Unit;
 use anyhow::Context;
 use hyades_api::image::Component;
 use std::path::Path;
+use std::time::Duration;
 
 /// The word of the command line after which a component's name stands.
 const COMPONENT: &str = "component";
@@ -17,6 +18,9 @@ const HOST_MEGABYTES: f64 = 40.0;
 
 /// Most that a component may occupy, in megabytes.
 const COMPONENT_MEGABYTES: f64 = 12.0;
+
+/// Ticks in which Linux tells processor time to programs, on every platform of ours.
+const TICKS_PER_SECOND: u64 = 100;
 
 /// What a process occupies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +55,52 @@ pub(super) fn measure(host: u32) -> anyhow::Result<Vec<Measure>> {
 /// What the host and its hub occupy that belongs to no file, in bytes: what WECs cost.
 pub(super) fn of_hub(host: u32) -> anyhow::Result<u64> {
     let proc = Path::new("/proc");
-    let hub = components(proc, host)?
-        .into_iter()
-        .find(|(name, _)| name == Component::Hub.as_str());
-    let (_, hub) = hub.context("the host runs no hub")?;
+    let hub = id_of(proc, host, Component::Hub)?;
     Ok(read(proc, host, "the host")?.anonymous_bytes + read(proc, hub, "the hub")?.anonymous_bytes)
+}
+
+/// The processor time that a component of a host has used.
+pub(super) fn processor(host: u32, component: Component) -> anyhow::Result<Duration> {
+    let proc = Path::new("/proc");
+    let id = id_of(proc, host, component)?;
+    let path = proc.join(id.to_string()).join("stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "read the processor time of {component} in {}",
+            path.display()
+        )
+    })?;
+    let ticks = ticks(&stat).with_context(|| {
+        format!(
+            "{} does not tell the processor time of {component}",
+            path.display()
+        )
+    })?;
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// What a component of a host occupies, in bytes.
+pub(super) fn resident(host: u32, component: Component) -> anyhow::Result<u64> {
+    let proc = Path::new("/proc");
+    let id = id_of(proc, host, component)?;
+    Ok(read(proc, id, component.as_str())?.resident_bytes)
+}
+
+fn id_of(proc: &Path, host: u32, component: Component) -> anyhow::Result<u32> {
+    let found = components(proc, host)?
+        .into_iter()
+        .find(|(name, _)| name == component.as_str());
+    let (_, id) = found.with_context(|| format!("the host runs no {component}"))?;
+    Ok(id)
+}
+
+/// User and system time in the text of `/proc/PID/stat`. The program's name, in parentheses, may
+/// hold anything, so fields are counted from its end.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
 }
 
 /// The components that run as a host's pods, with their process ids, in order of their names.

@@ -48,12 +48,25 @@ impl Sightings {
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     {
+        Self::start_by(api, what, test, K::name_any).await
+    }
+
+    /// As [`Sightings::start`], for objects that are told apart by another text than their name.
+    pub(super) async fn start_by<K>(
+        api: Api<K>,
+        what: &'static str,
+        test: fn(&K) -> bool,
+        key: fn(&K) -> String,
+    ) -> anyhow::Result<Self>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
         let (sender, receiver) = mpsc::channel(UNREAD_MAX);
         let mut sightings = Self {
             what,
             seen: HashMap::new(),
             receiver,
-            task: tokio::spawn(follow(api, test, sender)),
+            task: tokio::spawn(follow(api, test, key, sender)),
         };
         let listed = async {
             while let Some(message) = sightings.receiver.recv().await {
@@ -100,8 +113,12 @@ impl Drop for Sightings {
     }
 }
 
-async fn follow<K>(api: Api<K>, test: fn(&K) -> bool, sender: mpsc::Sender<Message>)
-where
+async fn follow<K>(
+    api: Api<K>,
+    test: fn(&K) -> bool,
+    key: fn(&K) -> String,
+    sender: mpsc::Sender<Message>,
+) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     // Errors are tried again by the watcher, and a watch that never comes back ends in a timeout
@@ -112,7 +129,7 @@ where
         let message = match event {
             Ok(Event::InitDone) => Message::Listed,
             Ok(Event::Apply(object) | Event::InitApply(object)) if test(&object) => {
-                Message::Seen(object.name_any(), at)
+                Message::Seen(key(&object), at)
             }
             Ok(_) => continue,
             Err(_) => {

@@ -40,6 +40,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The ITS that `up` makes.
 pub(super) const ITS: &str = "its1";
 
+/// The WDS that `up` makes.
+pub(super) const WDS: &str = "wds1";
+
 /// A WEC that `up` makes.
 pub(super) const WEC: &str = "cluster1";
 

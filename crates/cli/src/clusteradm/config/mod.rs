@@ -1,19 +1,19 @@
 //! `clusteradm config`: shows and changes a kubeconfig, as kubectl's command of that name does.
 //!
 //! ```text
-//! files ─read, merged─▶ Kubeconfig ─┬─▶ show: contexts, clusters, users, the whole without secrets
-//!                                   └─▶ edit (pure) ─▶ files that hold what changed, replaced
-//!                                       whole, and one line of text
+//! file ─read─▶ Kubeconfig ─┬─▶ show: contexts, clusters, users, the whole with secrets hidden
+//!                          └─▶ edit (pure) ─▶ file, replaced whole, and one line of text
 //! ```
 
 mod edit;
-mod files;
 mod show;
 
 use crate::console::Console;
+use crate::kubeconfig_file;
+use anyhow::Context;
 use anyhow::bail;
-use files::Files;
 use std::path::Path;
+use std::path::PathBuf;
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
@@ -91,7 +91,7 @@ pub fn refuse_context(context: Option<&str>) -> anyhow::Result<()> {
     }
 }
 
-/// Runs `config` on `file`, else on those of `KUBECONFIG`, else on `~/.kube/config`. A dry run writes
+/// Runs `config` on `file`, else on that of `KUBECONFIG`, else on `~/.kube/config`. A dry run writes
 /// nothing.
 ///
 /// # Errors
@@ -103,9 +103,9 @@ pub fn run(
     dry_run: bool,
     command: &ConfigCommand,
 ) -> anyhow::Result<()> {
-    let mut files = Files::read(file)?;
-    let before = files.merged();
-    let origin = files.origin();
+    let path = path(file)?;
+    let before = kubeconfig_file::read(&path)?;
+    let origin = path.display().to_string();
     let mut after = before.clone();
     let said = match command {
         ConfigCommand::CurrentContext => show::current(&before)?,
@@ -127,11 +127,30 @@ pub fn run(
         ),
     };
     if after != before && !dry_run {
-        files.distribute(&before, &after);
-        files.write()?;
+        let text = after.to_yaml().context("write the kubeconfig as YAML")?;
+        kubeconfig_file::replace(&kubeconfig_file::resolved(&path), &text)?;
     }
     console.text(&said);
     Ok(())
+}
+
+/// The file to read and write. Of several in `KUBECONFIG` it is the first that exists, else the
+/// first.
+fn path(file: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(file) = file {
+        return Ok(file.to_owned());
+    }
+    let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let listed: Vec<PathBuf> = std::env::split_paths(&listed)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    if let Some(path) = listed.iter().find(|path| path.exists()).or(listed.first()) {
+        return Ok(path.clone());
+    }
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let home =
+        home.context("there is no HOME to find a kubeconfig in; name one with --kubeconfig")?;
+    Ok(PathBuf::from(home).join(".kube/config"))
 }
 
 #[cfg(test)]

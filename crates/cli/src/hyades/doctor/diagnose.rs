@@ -246,7 +246,7 @@ impl Programs<'_> {
     }
 
     fn failed(&self, problem: String, command: &str) -> Line {
-        let (context, namespace) = (self.context, &self.pods.namespace);
+        let (context, namespace) = (self.context, self.pods.namespace);
         let fix = format!("kubectl --context {context} -n {namespace} {command}");
         Line::failed(self.check, context, problem, fix)
     }
@@ -319,8 +319,11 @@ fn restart_operator(context: &str) -> String {
 }
 
 /// The command that restarts the agent.
-fn restart_agent(context: &str, namespace: &str) -> String {
-    format!("kubectl --context {context} -n {namespace} rollout restart deployment")
+fn restart_agent(context: &str) -> String {
+    format!(
+        "kubectl --context {context} -n {} rollout restart deployment",
+        namespaces::AGENT
+    )
 }
 
 #[cfg(test)]

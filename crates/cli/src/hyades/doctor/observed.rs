@@ -101,7 +101,7 @@ pub struct Observed {
 #[derive(Debug, Clone)]
 pub struct Pods {
     /// Their namespace.
-    pub namespace: String,
+    pub namespace: &'static str,
     /// The Deployments there, by name.
     pub deployments: Read<Vec<String>>,
     /// The pods.

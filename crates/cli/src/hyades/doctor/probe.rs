@@ -44,7 +44,7 @@ const CONTEXT_TIMEOUT: Duration = Duration::from_secs(2);
 const CONTEXTS_MAX: usize = 16;
 
 /// Looks at the cluster behind `target`, of this kubeconfig or else the usual one. `cluster` limits
-/// a hub to one WEC, and chooses among agents that are hosted in one cluster.
+/// a hub to one WEC.
 pub async fn observe(
     target: &Target,
     kubeconfig: Option<&Path>,
@@ -66,7 +66,7 @@ pub async fn observe(
         false => (Ok(None), Ok(None)),
         true => tokio::join!(
             hub::observe(&target.client, cluster),
-            wec::observe(&target.client, cluster),
+            wec::observe(&target.client),
         ),
     };
     let only_hub = match (answers, &hub, &wec) {

@@ -409,7 +409,7 @@ impl<'a> Wec<'a> {
             name: &self.name,
             its: &self.its,
             owner: None,
-            ask: super::restart_agent(self.context(), &self.side.agent.namespace),
+            ask: super::restart_agent(self.context()),
             join: self.join(),
             now: self.observed.now,
         };

@@ -29,7 +29,7 @@ const LOG_LINES: i64 = 200;
 const LOG_BYTES_MAX: i64 = 256 * 1024;
 
 /// Looks at the pods in `namespace` whose label `app` is one of `apps`.
-pub async fn observe(client: &Client, namespace: &str, apps: &[&str]) -> Pods {
+pub async fn observe(client: &Client, namespace: &'static str, apps: &[&str]) -> Pods {
     let selector = format!("{} in ({})", labels::APP, apps.join(","));
     let labelled = ListParams::default().labels(&selector);
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
@@ -40,7 +40,7 @@ pub async fn observe(client: &Client, namespace: &str, apps: &[&str]) -> Pods {
         of_apps.map(ResourceExt::name_any).collect()
     });
     Pods {
-        namespace: namespace.to_owned(),
+        namespace,
         deployments,
         pods: pods_of(client, namespace, &labelled).await,
     }

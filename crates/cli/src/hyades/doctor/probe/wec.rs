@@ -11,7 +11,6 @@ use super::pods;
 use super::reach;
 use super::reach::Way;
 use super::requests;
-use crate::clusteradm::join::place;
 use crate::hyades::doctor::observed::As;
 use crate::hyades::doctor::observed::Endpoint;
 use crate::hyades::doctor::observed::HubFromWec;
@@ -53,42 +52,25 @@ use serde_json::Value;
 /// Most works, events and nodes that are looked at.
 const LIST_MAX: u32 = 100;
 
-/// The agent to look at: that of the WEC named, else the usual one, else whichever there is.
-fn choose(all: Vec<Klusterlet>, cluster: Option<&str>) -> Option<Klusterlet> {
-    let named = |one: &Klusterlet| cluster == Some(one.spec.cluster_name.as_str());
-    let usual = |one: &Klusterlet| one.name_any() == names::KLUSTERLET;
-    let place = all.iter().position(named);
-    let place = place.or_else(|| all.iter().position(usual)).unwrap_or(0);
-    all.into_iter().nth(place)
-}
-
-/// Where an agent's pods and Secrets are: a hosted one has a namespace of its own name.
-fn agent_namespace(klusterlet: &Klusterlet) -> String {
-    match klusterlet.spec.namespace.as_str() {
-        _ if place::is_hosted(klusterlet) => klusterlet.name_any(),
-        "" => namespaces::AGENT.to_owned(),
-        own => own.to_owned(),
-    }
-}
-
-/// Looks at the WEC side of a cluster, or at nothing if no agent was ever installed in it. `cluster`
-/// chooses among several agents.
-pub async fn observe(client: &Client, cluster: Option<&str>) -> Read<Option<WecSide>> {
+/// Looks at the WEC side of a cluster, or at nothing if no agent was ever installed in it.
+pub async fn observe(client: &Client) -> Read<Option<WecSide>> {
     let klusterlets: Api<Klusterlet> = Api::all(client.clone());
     let namespaces_of: Api<Namespace> = Api::all(client.clone());
-    let some = ListParams::default().limit(LIST_MAX);
-    let listed = ask("Klusterlets", klusterlets.list(&some)).await;
+    let (klusterlet, namespace) = tokio::join!(
+        ask("the Klusterlet", klusterlets.get_opt(names::KLUSTERLET)),
+        ask(
+            "the agent's namespace",
+            namespaces_of.get_opt(namespaces::AGENT)
+        ),
+    );
     // A missing kind and a missing object are both 404; only a list tells them apart.
+    let one = ListParams::default().limit(1);
+    let listed = klusterlets.list_metadata(&one);
     let has_definition = !matches!(
-        listed,
+        ask("Klusterlets", listed).await,
         Err(Trouble::NotFound(_) | Trouble::NotAnApiServer(_))
     );
-    let klusterlet = optional(listed.map(|list| choose(list.items, cluster)));
-    let place = match &klusterlet {
-        Ok(Some(klusterlet)) => agent_namespace(klusterlet),
-        _ => namespaces::AGENT.to_owned(),
-    };
-    let namespace = ask("the agent's namespace", namespaces_of.get_opt(&place)).await;
+    let klusterlet = optional(klusterlet);
     if matches!((&klusterlet, &namespace), (Ok(None), Ok(None))) {
         return Ok(None);
     }
@@ -99,12 +81,12 @@ pub async fn observe(client: &Client, cluster: Option<&str>) -> Read<Option<WecS
     ];
     let (operator, agent, last_warning, is_served_by_host, stuck_works, bootstrap, own) = tokio::join!(
         pods::observe(client, namespaces::OPERATOR, &[apps::KLUSTERLET]),
-        pods::observe(client, &place, &agents),
-        last_warning(client, &place),
+        pods::observe(client, namespaces::AGENT, &agents),
+        last_warning(client),
         is_served_by_host(client),
         stuck_works(client),
-        secret(client, &place, names::BOOTSTRAP_HUB_KUBECONFIG_SECRET),
-        secret(client, &place, names::HUB_KUBECONFIG_SECRET),
+        secret(client, names::BOOTSTRAP_HUB_KUBECONFIG_SECRET),
+        secret(client, names::HUB_KUBECONFIG_SECRET),
     );
     let hub = hub(&klusterlet, &bootstrap, &own).await;
     Ok(Some(WecSide {
@@ -125,8 +107,8 @@ pub async fn observe(client: &Client, cluster: Option<&str>) -> Read<Option<WecS
     }))
 }
 
-async fn secret(client: &Client, namespace: &str, name: &str) -> Read<Option<Secret>> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+async fn secret(client: &Client, name: &str) -> Read<Option<Secret>> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespaces::AGENT);
     ask(&format!("the Secret {name}"), api.get_opt(name)).await
 }
 
@@ -145,8 +127,8 @@ async fn is_served_by_host(client: &Client) -> bool {
 }
 
 /// The newest warning in the agent's namespace.
-async fn last_warning(client: &Client, namespace: &str) -> Option<String> {
-    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+async fn last_warning(client: &Client) -> Option<String> {
+    let events: Api<Event> = Api::namespaced(client.clone(), namespaces::AGENT);
     let parameters = ListParams::default().fields("type=Warning").limit(LIST_MAX);
     let list = ask("events", events.list(&parameters)).await.ok()?;
     let newest = list.items.into_iter().max_by_key(|event| {
@@ -344,34 +326,6 @@ async fn look(kubeconfig: &str, endpoint: HubEndpoint, identity: As, name: &str)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn klusterlet(name: &str, mode: &str, cluster: &str, namespace: &str) -> Klusterlet {
-        serde_json::from_value(serde_json::json!({
-            "metadata": {"name": name},
-            "spec": {"clusterName": cluster, "namespace": namespace, "deployOption": {"mode": mode}},
-        }))
-        .expect("a Klusterlet")
-    }
-
-    #[test]
-    fn an_agent_is_looked_for_where_it_is_hosted_or_was_put() {
-        let all = || {
-            vec![
-                klusterlet("klusterlet-a", "Hosted", "c1", ""),
-                klusterlet("klusterlet-b", "SingletonHosted", "c2", "ignored"),
-                klusterlet("klusterlet", "Default", "hosting", "mine"),
-            ]
-        };
-        let place = |all, cluster| choose(all, cluster).map(|one| agent_namespace(&one));
-        assert_eq!(place(all(), Some("c2")).as_deref(), Some("klusterlet-b"));
-        assert_eq!(place(all(), None).as_deref(), Some("mine"));
-        assert_eq!(place(all(), Some("c9")).as_deref(), Some("mine"));
-        let only_hosted = all().into_iter().take(1).collect();
-        assert_eq!(place(only_hosted, None).as_deref(), Some("klusterlet-a"));
-        assert_eq!(place(Vec::new(), Some("c1")), None);
-        let plain = klusterlet("klusterlet", "Singleton", "c1", "");
-        assert_eq!(agent_namespace(&plain), namespaces::AGENT);
-    }
 
     #[test]
     fn tokens_are_told_apart_without_keeping_them() {

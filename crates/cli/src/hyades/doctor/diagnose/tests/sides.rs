@@ -39,9 +39,9 @@ pub(super) fn reach(url: &str) -> Reach {
     }
 }
 
-pub(super) fn pods(namespace: &str, name: &str) -> Pods {
+pub(super) fn pods(namespace: &'static str, name: &str) -> Pods {
     Pods {
-        namespace: namespace.to_owned(),
+        namespace,
         deployments: Ok(vec![name.to_owned()]),
         pods: Ok(vec![PodFacts {
             name: format!("{name}-1"),
