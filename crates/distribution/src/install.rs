@@ -170,12 +170,15 @@ pub fn its_objects(name: &WdsName, wds_uid: &str) -> Vec<Value> {
 
 const READ: [&str; 3] = ["get", "list", "watch"];
 
+/// RBAC cannot say that only labels and status may be patched.
+const PATCH_ANYTHING: [&str; 4] = ["get", "list", "watch", "patch"];
+
 /// What distribution may do in its WDS: read everything, since everything can be workload; patch it,
 /// since what is returned stands in objects' status and labels; write what is its own.
 fn wds_rules() -> Vec<Value> {
     let own = |resources: &[&str], verbs: &[&str]| rule(CONTROL_GROUP, resources, verbs);
     vec![
-        rule("*", &["*"], &["get", "list", "watch", "patch"]),
+        rule("*", &["*"], &PATCH_ANYTHING),
         own(
             &["bindings", "combinedstatuses"],
             &["create", "update", "patch", "delete"],
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_may_be_written_but_what_is_its_own_and_nobody_made_more_than_he_is() {
+    fn beyond_its_own_it_reads_and_in_the_wds_patches_and_nobody_is_made_more_than_he_is() {
         for rule in [wds_rules(), its_rules()].concat() {
             let verbs: Vec<&str> = rule["verbs"]
                 .as_array()
@@ -346,8 +349,14 @@ mod tests {
             let is_own = [CONTROL_GROUP, names::WORK_GROUP]
                 .iter()
                 .any(|group| rule["apiGroups"] == json!([group]));
-            assert!(is_own || verbs == READ, "{rule}");
+            // Labels on any object, and status, say what came back.
+            let is_returned = rule == json!(wds_rules()[0]) && verbs == PATCH_ANYTHING;
+            assert!(is_own || verbs == READ || is_returned, "{rule}");
         }
+        let patching = its_rules()
+            .into_iter()
+            .filter(|rule| rule["apiGroups"] == json!(["*"]));
+        assert_eq!(patching.count(), 0, "nothing of the kind in the ITS");
     }
 
     #[test]
