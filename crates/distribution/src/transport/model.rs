@@ -125,6 +125,8 @@ impl Model {
             return Known::Unlisted;
         };
         match listing.objects.get(&key.name) {
+            // Without its kind it would be no manifest.
+            Some(source) if source.object["kind"] == "" => Known::Unlisted,
             Some(source) => Known::There(source.clone()),
             None if listing.is_complete => Known::Absent,
             None => Known::Unlisted,

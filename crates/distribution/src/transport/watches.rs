@@ -17,6 +17,7 @@ use hyades_api::names::namespaces;
 use hyades_runtime::Cache;
 use hyades_runtime::CancellationToken;
 use hyades_runtime::Queue;
+use hyades_runtime::Trouble;
 use hyades_runtime::controller;
 use hyades_runtime::controller::Change;
 use hyades_runtime::follow;
@@ -27,6 +28,7 @@ use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::ApiResource;
 use hyades_runtime::kube::api::DynamicObject;
+use hyades_runtime::kube::api::TypeMeta;
 use hyades_runtime::kube::runtime::watcher;
 use hyades_runtime::kube::runtime::watcher::Event;
 use serde_json::Value;
@@ -215,7 +217,7 @@ impl Objects {
         loop {
             let shared = self.shared.clone();
             let wanted = shared.model().resources();
-            self.keep(wanted);
+            self.keep(wanted).await;
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = shared.resources_changed.notified() => {}
@@ -223,7 +225,7 @@ impl Objects {
         }
     }
 
-    fn keep(&mut self, wanted: BTreeMap<GroupResource, String>) {
+    async fn keep(&mut self, wanted: BTreeMap<GroupResource, String>) {
         let stale = self.running.extract_if(.., |resource, running| {
             wanted.get(resource) != Some(&running.version)
         });
@@ -239,13 +241,13 @@ impl Objects {
         }
         for (resource, version) in wanted {
             if !self.running.contains_key(&resource) {
-                let running = self.start(&resource, version);
+                let running = self.start(&resource, version).await;
                 self.running.insert(resource, running);
             }
         }
     }
 
-    fn start(&mut self, resource: &GroupResource, version: String) -> Running {
+    async fn start(&mut self, resource: &GroupResource, version: String) -> Running {
         let mut free = self.clients.iter();
         let connection = free.position(|(_, watches)| *watches < WATCHES_PER_CONNECTION);
         let connection = connection.unwrap_or_else(|| {
@@ -261,18 +263,21 @@ impl Objects {
         let described = ApiResource {
             group: resource.group.clone(),
             version: version.clone(),
+            kind: kind_of(client, resource, &api_version).await,
             api_version,
-            // Paths are made of the plural; objects say themselves of which kind they are.
-            kind: String::new(),
             plural: resource.resource.clone(),
         };
         let api = Api::<DynamicObject>::all_with(client.clone(), &described);
         let (shared, of) = (self.shared.clone(), resource.clone());
+        let types = TypeMeta {
+            api_version: described.api_version.clone(),
+            kind: described.kind.clone(),
+        };
         let follower = follow::follow(
             api,
             watcher::Config::default(),
             resource.to_string(),
-            move |event| deliver(&shared, &of, event),
+            move |event| deliver(&shared, &of, &types, event),
             |_| {},
         );
         Running {
@@ -283,9 +288,38 @@ impl Objects {
     }
 }
 
-fn deliver(shared: &Shared, resource: &GroupResource, event: Event<DynamicObject>) {
-    // An object that was read from JSON can be written as JSON.
-    let value = |object: DynamicObject| serde_json::to_value(object).unwrap_or(Value::Null);
+/// The kind of a resource, or nothing if the server does not say. Items of a plain list do not say
+/// of which kind they are.
+async fn kind_of(client: &Client, resource: &GroupResource, api_version: &str) -> String {
+    let list = match resource.group.as_str() {
+        "" => client.list_core_api_resources(api_version).await,
+        _ => client.list_api_group_resources(api_version).await,
+    };
+    match list {
+        Ok(list) => {
+            let mut all = list.resources.into_iter();
+            let found = all.find(|described| described.name == resource.resource);
+            found.map(|described| described.kind).unwrap_or_default()
+        }
+        Err(error) => {
+            let trouble = Trouble::of(&error);
+            tracing::warn!("read the kind of {resource} in {api_version}: {trouble}");
+            String::new()
+        }
+    }
+}
+
+fn deliver(
+    shared: &Shared,
+    resource: &GroupResource,
+    types: &TypeMeta,
+    event: Event<DynamicObject>,
+) {
+    let value = |mut object: DynamicObject| {
+        object.types.get_or_insert_with(|| types.clone());
+        // An object that was read from JSON can be written as JSON.
+        serde_json::to_value(object).unwrap_or(Value::Null)
+    };
     match event {
         Event::Init => shared.model().begin_list(resource),
         Event::InitApply(object) => shared.model().list_object(resource, value(object)),
