@@ -9,6 +9,7 @@ use hyades_runtime::Trouble;
 use hyades_runtime::controller;
 use hyades_runtime::controller::Change;
 use hyades_runtime::k8s_openapi::api::core::v1::Pod;
+use hyades_runtime::k8s_openapi::api::core::v1::PodTemplateSpec;
 use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
@@ -18,6 +19,8 @@ use hyades_runtime::kube::core::PartialObjectMeta;
 use hyades_runtime::kube::runtime::watcher;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
+
+use crate::role::Role;
 
 /// How many objects are reconciled at once. A space runs a handful of deployments, and each of them
 /// waits for the space only.
@@ -30,10 +33,12 @@ pub(crate) const CREATE_BURST_MAX: usize = 50;
 /// Namespace and name of an object.
 type Key = (String, String);
 
-/// Reconciles every `K` whenever it or an `Owned` of its own changes, until `stop`. What fails is
+/// Reconciles every `K`, unless its pods are for others to run, whenever it or an `Owned` of its own changes, until `stop`. What fails is
 /// told and tried again with growing delays.
 pub(crate) async fn run<K, Owned, Reconcile, Outcome>(
     client: Client,
+    role: &Role,
+    template: fn(&K) -> Option<&PodTemplateSpec>,
     stop: CancellationToken,
     reconcile: Reconcile,
 ) where
@@ -66,6 +71,10 @@ pub(crate) async fn run<K, Owned, Reconcile, Outcome>(
     let kind = K::kind(&());
     let work = controller::work(&kind, queue, WORKERS, stop, |(namespace, name): Key| {
         let object = objects.get_in(&namespace, &name);
+        let object = object.filter(|object| {
+            let pods = template(object).and_then(|template| template.spec.as_ref());
+            !role.leaves_alone(pods)
+        });
         let outcome = object.map(|object| reconcile(object, client.clone()));
         async move {
             match outcome {

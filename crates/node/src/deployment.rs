@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use hyades_runtime::k8s_openapi::api::apps::v1::Deployment;
 use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSet;
+use hyades_runtime::k8s_openapi::api::core::v1::PodTemplateSpec;
 use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
@@ -29,9 +30,15 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers;
+use crate::role::Role;
 
-pub(crate) async fn run(client: Client, stop: CancellationToken) {
-    controllers::run::<Deployment, ReplicaSet, _, _>(client, stop, reconcile).await;
+pub(crate) async fn run(client: Client, role: &Role, stop: CancellationToken) {
+    let run = controllers::run::<Deployment, ReplicaSet, _, _>;
+    run(client, role, template, stop, reconcile).await;
+}
+
+fn template(deployment: &Deployment) -> Option<&PodTemplateSpec> {
+    Some(&deployment.spec.template)
 }
 
 async fn reconcile(

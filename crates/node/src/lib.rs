@@ -9,6 +9,8 @@
 //! A served space has one node: the host. Any image other than Hyades' own stays Pending, with an
 //! event that says why, unless the node is told to simulate it. The crate talks to its space through the Kubernetes API only.
 //!
+//! A space that is a WDS describes workloads for others: of those nothing is run there at all.
+//!
 //! What is deliberately absent: containers, volumes and pod networks. Every process shares the
 //! host's loopback, so each declared container port is given a free port of its own, which the
 //! process finds in `HYADES_PORT_<containerPort>`.
@@ -25,12 +27,14 @@ mod pods;
 pub mod probe;
 pub mod process;
 pub mod replica_set;
+mod role;
 pub mod simulation;
 pub mod status;
 
 use std::path::PathBuf;
 
 use hyades_runtime::kube::Client;
+use role::Role;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +57,26 @@ pub struct NodeOptions {
     pub simulation: Option<simulation::Simulation>,
 }
 
+/// Runs pods, and the controllers that make them.
+async fn run(options: NodeOptions, stop: CancellationToken) {
+    let client = options.client.clone();
+    let role = tokio::select! {
+        () = stop.cancelled() => return,
+        role = Role::of(&client) => role,
+    };
+    let simulated = async {
+        if options.simulation.is_some() {
+            simulation::workloads::run(client.clone(), &role, stop.clone()).await;
+        }
+    };
+    tokio::join!(
+        deployment::run(client.clone(), &role, stop.clone()),
+        replica_set::run(client.clone(), &role, stop.clone()),
+        simulated,
+        pods::run(options.clone(), &role, stop.clone()),
+    );
+}
+
 /// A running process node.
 pub struct Node {
     stop: CancellationToken,
@@ -66,14 +90,8 @@ impl Node {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(machine::run(options.clone(), stop.clone()));
-        tasks.spawn(deployment::run(options.client.clone(), stop.clone()));
-        tasks.spawn(replica_set::run(options.client.clone(), stop.clone()));
-        if options.simulation.is_some() {
-            let (client, stop) = (options.client.clone(), stop.clone());
-            tasks.spawn(simulation::workloads::run(client, stop));
-        }
         let logs = logs::PodLogs::new(options.pods_dir.clone());
-        tasks.spawn(pods::run(options, stop.clone()));
+        tasks.spawn(run(options, stop.clone()));
         Node { stop, tasks, logs }
     }
 

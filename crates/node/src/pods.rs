@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::NodeOptions;
 use crate::pod_task;
+use crate::role::Role;
 
 /// A pod's newest version, or `None` once the space has none.
 pub(crate) type Latest = Option<Arc<Pod>>;
 
-pub(crate) async fn run(options: NodeOptions, stop: CancellationToken) {
+pub(crate) async fn run(options: NodeOptions, role: &Role, stop: CancellationToken) {
     let options = Arc::new(options);
     let pods = Api::<Pod>::all(options.client.clone());
     let events = watcher(pods, watcher::Config::default()).default_backoff();
@@ -43,12 +44,12 @@ pub(crate) async fn run(options: NodeOptions, stop: CancellationToken) {
                 if let Some(listed) = &mut listed {
                     listed.push(pod.uid().unwrap_or_default());
                 }
-                tasks.update(&options, pod, &stop);
+                tasks.update(&options, role, pod, &stop);
             }
             Some(Ok(watcher::Event::InitDone)) => {
                 tasks.keep_only(&listed.take().unwrap_or_default())
             }
-            Some(Ok(watcher::Event::Apply(pod))) => tasks.update(&options, pod, &stop),
+            Some(Ok(watcher::Event::Apply(pod))) => tasks.update(&options, role, pod, &stop),
             Some(Ok(watcher::Event::Delete(pod))) => tasks.gone(&pod.uid().unwrap_or_default()),
             Some(Err(error)) => tracing::debug!(%error, "the pods' watch is resumed"),
             None => break,
@@ -65,7 +66,13 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn update(&mut self, options: &Arc<NodeOptions>, mut pod: Pod, stop: &CancellationToken) {
+    fn update(
+        &mut self,
+        options: &Arc<NodeOptions>,
+        role: &Role,
+        mut pod: Pod,
+        stop: &CancellationToken,
+    ) {
         pod.metadata.managed_fields = None;
         let uid = pod.uid().unwrap_or_default();
         let pod = Arc::new(pod);
@@ -80,6 +87,9 @@ impl Tasks {
             .and_then(|status| status.phase.as_deref());
         let finished = matches!(phase, Some("Succeeded" | "Failed"));
         if finished && pod.metadata.deletion_timestamp.is_none() {
+            return;
+        }
+        if role.leaves_alone(pod.spec.as_ref()) {
             return;
         }
         let running = self.senders.len();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSet;
 use hyades_runtime::k8s_openapi::api::apps::v1::ReplicaSetStatus;
 use hyades_runtime::k8s_openapi::api::core::v1::Pod;
+use hyades_runtime::k8s_openapi::api::core::v1::PodTemplateSpec;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
@@ -26,6 +27,7 @@ use crate::controllers::is_active;
 use crate::controllers::is_ready;
 use crate::controllers::owned;
 use crate::controllers::phase;
+use crate::role::Role;
 
 /// What brings a set closer to its wanted replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,8 +38,12 @@ pub struct Plan {
     pub delete: Vec<String>,
 }
 
-pub(crate) async fn run(client: Client, stop: CancellationToken) {
-    controllers::run::<ReplicaSet, Pod, _, _>(client, stop, reconcile).await;
+pub(crate) async fn run(client: Client, role: &Role, stop: CancellationToken) {
+    controllers::run::<ReplicaSet, Pod, _, _>(client, role, template, stop, reconcile).await;
+}
+
+fn template(set: &ReplicaSet) -> Option<&PodTemplateSpec> {
+    set.spec.template.as_ref()
 }
 
 async fn reconcile(set: Arc<ReplicaSet>, client: Client) -> Result<Option<Duration>, kube::Error> {

@@ -78,7 +78,7 @@ fn several_wdses_share_an_its_and_each_is_taken_away_without_a_trace() {
         .ok();
     assert!(removed.contains("wds2 is no WDS any more"), "{removed}");
     host.run("kubectl --context wds2 get bindingpolicies")
-        .refused(&["the server doesn't have a resource type"]);
+        .refused(&["the server", "resource"]);
     host.until(
         "kubectl --context wds2 get namespaces -o name",
         |namespaces| !namespaces.out.contains("kubestellar"),
@@ -94,4 +94,55 @@ fn several_wdses_share_an_its_and_each_is_taken_away_without_a_trace() {
     let still = host.run(&destinations("wds1")).ok();
     assert_eq!(still, "cluster1 cluster2", "the other WDS is as it was");
     host.down().ok();
+}
+
+/// KubeStellar's fourth scenario, with its first's Deployment: status of one WEC, then of two.
+#[test]
+fn workloads_run_in_their_wecs_and_their_status_comes_back_into_the_wds() {
+    let mut host = Host::prepare();
+    host.up_detached("--wecs 2 --simulate-workloads=0.05").ok();
+    host.run("kubectl --context its1 label managedcluster cluster1 location-group=edge")
+        .ok();
+    let text = NGINX.replace(
+        "  downsync:\n  -",
+        "  downsync:\n  - wantMultiWECReportedState: true\n   ",
+    );
+    let policy = host.file("nginx.yaml", &text);
+    host.run(&format!(
+        "kubectl --context wds1 apply -f {}",
+        policy.display()
+    ))
+    .ok();
+    let deployment = "-n nginx get deployment nginx-deployment";
+    let ready = |context: &str| {
+        format!("kubectl --context {context} {deployment} -o jsonpath={{.status.readyReplicas}}")
+    };
+    host.until(&ready("cluster1"), |ran| ran.out == "3");
+    host.until(&ready("wds1"), |ran| ran.out == "3");
+    let labels = "kubectl --context wds1 -n nginx get deployment --show-labels";
+    host.until_seen(labels, &["managed-by.kubestellar.io/singletonstatus=true"]);
+    // What a WDS describes runs nowhere in it.
+    let pods = host
+        .run("kubectl --context wds1 -n nginx get replicasets,pods -o name")
+        .ok();
+    assert_eq!(pods, "");
+
+    host.run("kubectl --context its1 label managedcluster cluster2 location-group=edge")
+        .ok();
+    host.until(&ready("cluster2"), |ran| ran.out == "3");
+    host.until_seen(labels, &["managed-by.kubestellar.io/multiwecstatus=true"]);
+    host.until_seen(
+        "kubectl --context wds1 describe bindingpolicy nginx-bpolicy",
+        &[
+            "2 objects go to 2 WECs",
+            "4 of 4 works applied in 2 WECs, 0 failed",
+        ],
+    );
+
+    host.run("kubectl --context wds1 delete bindingpolicy nginx-bpolicy")
+        .ok();
+    let gone = "kubectl --context cluster2 get namespace nginx";
+    host.until(gone, |ran| ran.err.contains("NotFound"));
+    // Nobody's status is nobody's.
+    host.until(&ready("wds1"), |ran| ran.out.is_empty());
 }

@@ -2,6 +2,7 @@
 
 use hyades_runtime::k8s_openapi::api::batch::v1::Job;
 use hyades_runtime::k8s_openapi::api::core::v1::Pod;
+use hyades_runtime::k8s_openapi::api::core::v1::PodTemplateSpec;
 use hyades_runtime::k8s_openapi::jiff::Timestamp;
 use hyades_runtime::kube::ResourceExt;
 use serde_json::Value;
@@ -19,6 +20,10 @@ use crate::controllers::phase;
 const BACKOFF_LIMIT: i32 = 6;
 
 impl Workload for Job {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().map(|spec| &spec.template)
+    }
+
     fn plan(&self, owned: &[Pod], now: Timestamp) -> Plan {
         let before = serde_json::to_value(&self.status).unwrap_or_default();
         let spec = self.spec.clone().unwrap_or_default();

@@ -3,6 +3,7 @@
 use hyades_runtime::k8s_openapi::api::apps::v1::DaemonSet;
 use hyades_runtime::k8s_openapi::api::apps::v1::StatefulSet;
 use hyades_runtime::k8s_openapi::api::core::v1::Pod;
+use hyades_runtime::k8s_openapi::api::core::v1::PodTemplateSpec;
 use hyades_runtime::k8s_openapi::jiff::Timestamp;
 use hyades_runtime::kube::ResourceExt;
 use serde_json::Value;
@@ -19,6 +20,10 @@ use crate::controllers::is_active;
 use crate::controllers::is_ready;
 
 impl Workload for StatefulSet {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        Some(&self.spec.template)
+    }
+
     fn plan(&self, owned: &[Pod], _now: Timestamp) -> Plan {
         let revision = revision(&self.spec.template);
         let members: BTreeMap<usize, &Pod> = owned
@@ -144,6 +149,10 @@ fn some_or_null(count: usize) -> Value {
 }
 
 impl Workload for DaemonSet {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        Some(&self.spec.template)
+    }
+
     fn plan(&self, owned: &[Pod], _now: Timestamp) -> Plan {
         let revision = revision(&self.spec.template);
         let mut plan = Plan::default();

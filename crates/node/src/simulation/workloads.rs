@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::controllers;
 use crate::deployment;
+use crate::role::Role;
 
 /// Label with the revision that a pod was made from.
 pub(super) const REVISION: &str = "controller-revision-hash";
@@ -56,21 +57,24 @@ pub(super) trait Workload:
     + Sync
     + 'static
 {
+    /// What its pods are made from.
+    fn template(&self) -> Option<&PodTemplateSpec>;
+
     /// Decides, from the pods that it owns.
     fn plan(&self, owned: &[Pod], now: Timestamp) -> Plan;
 }
 
 /// Runs the three controllers until `stop`.
-pub(crate) async fn run(client: Client, stop: CancellationToken) {
+pub(crate) async fn run(client: Client, role: &Role, stop: CancellationToken) {
     tokio::join!(
-        one::<StatefulSet>(client.clone(), stop.clone()),
-        one::<DaemonSet>(client.clone(), stop.clone()),
-        one::<Job>(client, stop),
+        one::<StatefulSet>(client.clone(), role, stop.clone()),
+        one::<DaemonSet>(client.clone(), role, stop.clone()),
+        one::<Job>(client, role, stop),
     );
 }
 
-async fn one<K: Workload>(client: Client, stop: CancellationToken) {
-    controllers::run::<K, Pod, _, _>(client, stop, reconcile).await;
+async fn one<K: Workload>(client: Client, role: &Role, stop: CancellationToken) {
+    controllers::run::<K, Pod, _, _>(client, role, K::template, stop, reconcile).await;
 }
 
 async fn reconcile<K: Workload>(
