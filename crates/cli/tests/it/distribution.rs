@@ -39,6 +39,39 @@ fn destinations(wds: &str) -> String {
 }
 
 #[test]
+fn kubestellars_first_scenario_goes_out_in_any_order_and_is_taken_back() {
+    let mut host = Host::prepare();
+    host.up_detached("--wecs 2").ok();
+    let label = "kubectl --context its1 label managedcluster cluster1 cluster2";
+    host.run(&format!("{label} location-group=edge")).ok();
+    let (policy, workload) = NGINX.trim().split_once("---").expect("two parts");
+    let policy = host.file("policy.yaml", policy);
+    let workload = host.file("workload.yaml", workload);
+    let arrived = |wec: &str| format!("kubectl --context {wec} get deployments -n nginx -o name");
+    for order in [[&policy, &workload], [&workload, &policy]] {
+        for file in order {
+            host.run(&format!(
+                "kubectl --context wds1 apply -f {}",
+                file.display()
+            ))
+            .ok();
+        }
+        for wec in ["cluster1", "cluster2"] {
+            host.until_seen(&arrived(wec), &["nginx-deployment"]);
+        }
+        host.run("kubectl --context wds1 delete bp nginx-bpolicy")
+            .ok();
+        for wec in ["cluster1", "cluster2"] {
+            host.until(&arrived(wec), |ran| !ran.out.contains("nginx"));
+        }
+        host.run("kubectl --context wds1 delete ns nginx").ok();
+    }
+    let works = "kubectl --context its1 get manifestworks -A -l transport.kubestellar.io/originWdsName=wds1 -o name";
+    host.until(works, |works| works.out.is_empty());
+    host.down().ok();
+}
+
+#[test]
 fn several_wdses_share_an_its_and_each_is_taken_away_without_a_trace() {
     let mut host = Host::prepare();
     host.up_detached("--wecs 2").ok();
@@ -49,13 +82,20 @@ fn several_wdses_share_an_its_and_each_is_taken_away_without_a_trace() {
     host.run(&format!("kubectl --context wds1 apply -f {policy}"))
         .ok();
     host.until_seen(&destinations("wds1"), &["cluster1 cluster2"]);
+    for wec in ["cluster1", "cluster2"] {
+        let line = format!("kubectl --context {wec} get deployments -n nginx");
+        host.until_seen(&line, &["nginx-deployment"]);
+    }
     let bound = host
         .run("kubectl --context wds1 get bdg nginx-bpolicy -o jsonpath='{.spec.workload}'")
         .ok();
     for name in ["namespaces", "nginx-deployment"] {
         assert!(bound.contains(name), "{bound}");
     }
-    let columns = host.run("kubectl --context wds1 get bp").ok();
+    // Two objects in two WECs: all is sent, and all is applied, which the WDS can see.
+    let status = "kubectl --context wds1 get bp nginx-bpolicy";
+    let columns = host.until(status, |status| status.out.matches(" True ").count() == 2);
+    let columns = columns.ok();
     assert!(
         columns.starts_with("NAME            SYNCED   READY   TYPE   AGE"),
         "{columns}"
@@ -73,9 +113,7 @@ fn several_wdses_share_an_its_and_each_is_taken_away_without_a_trace() {
     host.run("hyades wds init --context wds2 --its cluster1")
         .refused(&[]);
 
-    let removed = host
-        .run("hyades wds remove --context wds2 --its its1 --force")
-        .ok();
+    let removed = host.run("hyades wds remove --context wds2 --its its1").ok();
     assert!(removed.contains("wds2 is no WDS any more"), "{removed}");
     host.run("kubectl --context wds2 get bindingpolicies")
         .refused(&["the server", "resource"]);
