@@ -71,7 +71,7 @@ pub struct Options {
 /// What was written of a policy last.
 struct LastWrite {
     version: Written,
-    binding: Binding,
+    binding: Arc<Binding>,
     at: Instant,
     pause: Duration,
 }
@@ -320,34 +320,40 @@ impl Controller {
         let seen = self.bindings.get(name);
         let writes = self.writes.borrow();
         match writes.get(name) {
-            Some(last) if self.bindings.is_behind(&last.version) => {
-                Some(Arc::new(last.binding.clone()))
-            }
+            Some(last) if self.bindings.is_behind(&last.version) => Some(last.binding.clone()),
             _ => seen,
         }
     }
 
     /// Makes the Binding say what the policy means.
     async fn write(&self, name: &PolicyName, policy: &BindingPolicy) -> Result<(), Trouble> {
+        let started = Instant::now();
         let current = self.binding(name);
+        let owner = owner_of(policy);
+        let is_owned = |binding: &Binding| {
+            Some(binding.owner_references()) == owner.as_ref().map(std::slice::from_ref)
+        };
         let wanted = {
             let model = self.shared.model();
             let Some(meant) = model.meant(name) else {
                 return Ok(());
             };
+            if current.as_ref().is_some_and(|current| {
+                is_owned(current) && desired::says(&current.spec, &model, meant)
+            }) {
+                return Ok(());
+            }
             desired::spec(&model, meant, current.as_ref().map(|binding| &binding.spec))
         };
-        let Some(owner) = owner_of(policy) else {
+        let Some(owner) = &owner else {
             return Ok(());
         };
-        let started = Instant::now();
         let api = Api::<Binding>::all(self.client.clone());
         let written = match current {
             // It is another's, or a former policy's, and makes room once its works are gone.
             Some(current) if current.metadata.deletion_timestamp.is_some() => return Ok(()),
             Some(current) => {
-                let is_owned = current.owner_references() == std::slice::from_ref(&owner);
-                if is_owned && desired::are_same(&current.spec, &wanted) {
+                if is_owned(&current) && desired::are_same(&current.spec, &wanted) {
                     return Ok(());
                 }
                 let changes = json!({
@@ -359,7 +365,7 @@ impl Controller {
             }
             None => {
                 let mut binding = Binding::new(&**name, wanted);
-                binding.metadata.owner_references = Some(vec![owner]);
+                binding.metadata.owner_references = Some(vec![owner.clone()]);
                 // Transport would put it there before its first work: so it has one write less.
                 binding.metadata.finalizers = Some(vec![finalizers::BINDING.to_owned()]);
                 let parameters = PostParams {
@@ -378,7 +384,7 @@ impl Controller {
         let version = binding.resource_version().unwrap_or_default();
         let write = LastWrite {
             version: self.bindings.written(version),
-            binding,
+            binding: Arc::new(binding),
             at: Instant::now(),
             pause: (started.elapsed() * PAUSE_FACTOR).min(PAUSE_MAX),
         };

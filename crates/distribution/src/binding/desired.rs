@@ -78,6 +78,34 @@ fn bound(spec: &BindingSpec) -> impl Iterator<Item = &BoundObject> {
         .chain(&workload.namespace_scope)
 }
 
+/// Whether a spec says just what a policy means, in the order in which it is written. It is asked at
+/// every change of any object, so it makes nothing.
+pub(super) fn says(spec: &BindingSpec, model: &Model, meant: &Meant) -> bool {
+    let workload = &spec.workload;
+    let mut cluster_scope = workload.cluster_scope.iter();
+    let mut namespace_scope = workload.namespace_scope.iter();
+    let are_said = meant.objects.iter().all(|(key, treatment)| {
+        let next = match key.name.namespace.is_empty() {
+            true => cluster_scope.next(),
+            false => namespace_scope.next(),
+        };
+        let (Some(bound), Some(watched)) = (next, model.kind(&key.resource)) else {
+            return false;
+        };
+        bound.name == key.name.name
+            && bound.namespace == key.name.namespace
+            && bound.resource == key.resource.resource
+            && bound.group == key.resource.group
+            && bound.version == watched.kind.version
+            && bound.modulation == *treatment
+    });
+    let destinations = spec.destinations.iter().map(|it| &it.cluster_id);
+    are_said
+        && cluster_scope.next().is_none()
+        && namespace_scope.next().is_none()
+        && destinations.eq(&meant.destinations)
+}
+
 /// Whether two specs mean the same. The objects' versions when they were written do not count.
 pub(super) fn are_same(one: &BindingSpec, other: &BindingSpec) -> bool {
     let destinations = |spec: &BindingSpec| -> BTreeSet<Destination> {
