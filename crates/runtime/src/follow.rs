@@ -87,7 +87,10 @@ async fn events<K>(
         match events.try_next().await {
             Ok(None) => return,
             Ok(Some(event)) => {
-                backoff.reset();
+                // The beginning of a list is told before the server has answered.
+                if !matches!(event, Event::Init) {
+                    backoff.reset();
+                }
                 on_event(event);
             }
             Err(error) if lists_first(&error, &mut config) => events = start(&config),

@@ -61,6 +61,9 @@ const PLANNERS: usize = 1;
 /// few enough that the hub has time for others.
 const WRITERS: usize = 8;
 
+/// How long a report that nobody seems to want waits while works are being planned.
+const PLANNING: Duration = Duration::from_millis(100);
+
 /// What the reports of one session are made from.
 pub(super) struct Sources {
     pub(super) session: Session,
@@ -123,9 +126,8 @@ impl Reporter {
         let work = sources.works.get(&ObjectRef::new(name).within(mailbox));
         let applied_name = names::applied_work(&sources.hub_hash, name);
         let applied = sources.applied.get(&ObjectRef::new(&applied_name));
-        let uid = applied.and_then(|applied| applied.uid());
-        let wants = match (&work, uid) {
-            (Some(work), Some(uid)) => wanted::wanted(work, &uid),
+        let wants = match (&work, &applied) {
+            (Some(work), Some(applied)) => wanted::wanted(work, applied),
             _ => Default::default(),
         };
         if work.is_some_and(|work| wanted::is_kubestellars(&work)) {
@@ -176,18 +178,24 @@ impl Reporter {
 
     /// Watches each resource of which an object is wanted, and no other.
     fn watch_what_is_wanted(&self) {
-        let served = self.sights().served();
         let mut watches = self.watches.borrow_mut();
+        let mut sights = self.sights();
         watches.retain(|resource, _| {
-            let stays = served.contains(resource);
+            let stays = sights.has_subjects(resource);
             if !stays {
-                self.sights().forget(resource);
+                sights.forget(resource);
             }
             stays
         });
-        for resource in served {
-            let watch = || self.watch(&resource);
-            watches.entry(resource.clone()).or_insert_with(watch);
+        let new: Vec<Served> = sights
+            .served()
+            .filter(|resource| !watches.contains_key(resource))
+            .cloned()
+            .collect();
+        drop(sights);
+        for resource in new {
+            let watch = self.watch(&resource);
+            watches.insert(resource, watch);
         }
     }
 
@@ -214,6 +222,10 @@ impl Reporter {
             return Ok(None);
         }
         let want = self.sights().want(&name).cloned();
+        if want.is_none() && !self.sources.changed.is_empty() {
+            // It may be about a work that is still to be planned.
+            return Ok(Some(PLANNING));
+        }
         let sight = match &want {
             Some(want) => match self.sight_of(&want.subject).await? {
                 Known::Yes(sight) => sight,

@@ -11,10 +11,29 @@ use super::Step;
 use super::path::get;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 /// Places that one step may yield: ten times the fields of a large object.
 const PLACES_MAX: usize = 10_000;
+
+/// Values that one expression may make on its way: an expression over a large object makes as many
+/// as that has fields, some times over, and the agent has others to wait for.
+const STEPS_MAX: usize = 200_000;
+
+/// What is left of [`STEPS_MAX`].
+struct Steps(Cell<usize>);
+
+impl Steps {
+    fn spend(&self, steps: usize) -> Result<(), String> {
+        let left = self.0.get().checked_sub(steps);
+        self.0.set(left.unwrap_or(0));
+        match left {
+            Some(_) => Ok(()),
+            None => Err(format!("it takes more than {STEPS_MAX} steps: narrow it")),
+        }
+    }
+}
 
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +122,8 @@ impl Filter {
             path: Some(Path::default()),
         };
         let mut paths = Vec::new();
-        for item in self.run(&start)? {
+        let steps = Steps(Cell::new(STEPS_MAX));
+        for item in self.run(&start, &steps)? {
             let Some(path) = item.path else {
                 let what = item.value;
                 return Err(format!("{what} is no place in the object"));
@@ -115,7 +135,7 @@ impl Filter {
         Ok(paths)
     }
 
-    fn run<'a>(&self, input: &Item<'a>) -> Items<'a> {
+    fn run<'a>(&self, input: &Item<'a>, steps: &Steps) -> Items<'a> {
         let found = match self {
             Self::Identity => vec![input.clone()],
             Self::Key(key) => vec![input.key(key)?],
@@ -126,48 +146,56 @@ impl Filter {
             Self::Literal(value) => vec![made(value.clone())],
             Self::Pipe(first, second) => {
                 let mut all = Vec::new();
-                for item in first.run(input)? {
-                    all.extend(second.run(&item)?);
+                for item in first.run(input, steps)? {
+                    all.extend(second.run(&item, steps)?);
                     bounded(&all)?;
                 }
                 all
             }
             Self::Comma(first, second) => {
-                let mut all = first.run(input)?;
-                all.extend(second.run(input)?);
+                let mut all = first.run(input, steps)?;
+                all.extend(second.run(input, steps)?);
                 all
             }
-            Self::Try(inner) => inner.run(input).unwrap_or_default(),
+            Self::Try(inner) => inner.run(input, steps).unwrap_or_default(),
             Self::Select(condition) => {
-                let answers = condition.run(input)?;
+                let answers = condition.run(input, steps)?;
                 let chosen = answers.iter().filter(|answer| truth(&answer.value));
                 chosen.map(|_| input.clone()).collect()
             }
             Self::Compare(left, how, right) => {
-                let (left, right) = (left.run(input)?, right.run(input)?);
+                let (left, right) = (left.run(input, steps)?, right.run(input, steps)?);
+                steps.spend(left.len().saturating_mul(right.len()))?;
                 let pairs = right.iter().flat_map(|b| left.iter().map(move |a| (a, b)));
                 pairs
                     .map(|(a, b)| made(Value::Bool(how.holds(&a.value, &b.value))))
                     .collect()
             }
-            Self::And(left, right) => logical(left, right, input, false)?,
-            Self::Or(left, right) => logical(left, right, input, true)?,
+            Self::And(left, right) => logical(left, right, input, steps, false)?,
+            Self::Or(left, right) => logical(left, right, input, steps, true)?,
             Self::Not => vec![made(Value::Bool(!truth(&input.value)))],
             Self::Test(test, text) => vec![made(Value::Bool(test.holds(&input.value, text)?))],
         };
+        steps.spend(found.len() + 1)?;
         bounded(&found)?;
         Ok(found)
     }
 }
 
 /// `and` and `or`: the right side counts where the left one does not decide.
-fn logical<'a>(left: &Filter, right: &Filter, input: &Item<'a>, decisive: bool) -> Items<'a> {
+fn logical<'a>(
+    left: &Filter,
+    right: &Filter,
+    input: &Item<'a>,
+    steps: &Steps,
+    decisive: bool,
+) -> Items<'a> {
     let mut all = Vec::new();
-    for answer in left.run(input)? {
+    for answer in left.run(input, steps)? {
         if truth(&answer.value) == decisive {
             all.push(made(Value::Bool(decisive)));
         } else {
-            let answers = right.run(input)?;
+            let answers = right.run(input, steps)?;
             all.extend(
                 answers
                     .iter()

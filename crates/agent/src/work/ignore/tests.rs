@@ -123,6 +123,12 @@ fn what_jq_cannot_say_here_is_refused_with_its_place() {
     assert!(told(&format!(".{}", "a".repeat(3000))).contains("2048 is the limit"));
     let explosion = format!(".. {}", "| .. ".repeat(9));
     assert!(told(&explosion).contains("more than 10000 places"));
+    let pairs = "(., .) | select((.., ..) == (..)) | select((.., ..) == (..))";
+    assert!(
+        told(pairs).contains("more than 200000 steps"),
+        "{}",
+        told(pairs)
+    );
 }
 
 fn plan(manifest: &Value, condition: &str) -> Plan {

@@ -24,6 +24,8 @@ pub(super) struct Sights {
     wants: HashMap<String, Want>,
     of_work: HashMap<String, Names>,
     of_subject: HashMap<Subject, Names>,
+    /// How many subjects there are of a resource.
+    of_served: HashMap<Served, usize>,
     /// Nothing for a subject that is not there.
     seen: HashMap<Subject, Option<Sight>>,
     /// Resources whose watch has shown all there is.
@@ -51,9 +53,13 @@ impl Sights {
     }
 
     /// The resources of all subjects.
-    pub(super) fn served(&self) -> HashSet<Served> {
-        let subjects = self.of_subject.keys();
-        subjects.map(|subject| subject.served.clone()).collect()
+    pub(super) fn served(&self) -> impl Iterator<Item = &Served> {
+        self.of_served.keys()
+    }
+
+    /// Whether a resource has subjects.
+    pub(super) fn has_subjects(&self, served: &Served) -> bool {
+        self.of_served.contains_key(served)
     }
 
     /// A resource is watched no longer.
@@ -70,38 +76,55 @@ impl Sights {
             .filter(|name| !wants.contains_key(*name))
             .cloned()
             .collect();
-        for name in &changed {
-            self.drop_want(name);
-        }
         if !wants.is_empty() {
             self.of_work
                 .insert(work.to_owned(), wants.keys().cloned().collect());
+        }
+        let mut left = Vec::new();
+        for name in &changed {
+            left.extend(self.drop_want(name));
         }
         for (name, want) in wants {
             if self.wants.get(&name) == Some(&want) {
                 continue;
             }
-            self.drop_want(&name);
-            let names = self.of_subject.entry(want.subject.clone()).or_default();
-            names.insert(name.clone());
-            self.wants.insert(name.clone(), want);
+            left.extend(self.drop_want(&name));
+            self.add_want(&name, want);
             changed.insert(name);
         }
-        self.seen
-            .retain(|subject, _| self.of_subject.contains_key(subject));
+        for subject in left {
+            if !self.of_subject.contains_key(&subject) {
+                self.seen.remove(&subject);
+            }
+        }
         changed
     }
 
-    fn drop_want(&mut self, name: &str) {
-        let Some(want) = self.wants.remove(name) else {
-            return;
-        };
-        if let Some(names) = self.of_subject.get_mut(&want.subject) {
-            names.remove(name);
-            if names.is_empty() {
-                self.of_subject.remove(&want.subject);
+    fn add_want(&mut self, name: &str, want: Want) {
+        let names = self.of_subject.entry(want.subject.clone()).or_default();
+        if names.is_empty() {
+            let served = want.subject.served.clone();
+            *self.of_served.entry(served).or_default() += 1;
+        }
+        names.insert(name.to_owned());
+        self.wants.insert(name.to_owned(), want);
+    }
+
+    /// Forgets a report; returns its subject.
+    fn drop_want(&mut self, name: &str) -> Option<Subject> {
+        let subject = self.wants.remove(name)?.subject;
+        let names = self.of_subject.get_mut(&subject)?;
+        names.remove(name);
+        if names.is_empty() {
+            self.of_subject.remove(&subject);
+            if let Some(count) = self.of_served.get_mut(&subject.served) {
+                *count -= 1;
+                if *count == 0 {
+                    self.of_served.remove(&subject.served);
+                }
             }
         }
+        Some(subject)
     }
 
     /// Takes note of an object that was read. What a watch told meanwhile is newer.
@@ -231,7 +254,7 @@ mod tests {
             told(sights.replace("w", BTreeMap::new())),
             "report-b report-c"
         );
-        assert!(sights.served().is_empty());
+        assert_eq!(sights.served().count(), 0);
     }
 
     #[test]

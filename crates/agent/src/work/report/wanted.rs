@@ -6,6 +6,7 @@ use hyades_api::control::WorkStatus;
 use hyades_api::control::WorkStatusSpec;
 use hyades_api::control::names::labels;
 use hyades_api::names::WORK_GROUP;
+use hyades_api::work::AppliedManifestWork;
 use hyades_api::work::ManifestResourceMeta;
 use hyades_api::work::ManifestWork;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use sha2::Digest;
 use sha2::Sha256;
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 /// Longest name of an object; KubeStellar cuts the names of its reports there.
 const NAME_LENGTH_MAX: usize = 253;
@@ -89,15 +91,24 @@ pub(super) fn is_kubestellars(work: &ManifestWork) -> bool {
     work.labels().keys().any(marks)
 }
 
-/// The reports about a work, by their names.
-pub(super) fn wanted(work: &ManifestWork, applied_uid: &str) -> BTreeMap<String, Want> {
+/// The reports about a work, by their names: about what exists because of it, so that a work says
+/// nothing of objects that its author may not have.
+pub(super) fn wanted(work: &ManifestWork, applied: &AppliedManifestWork) -> BTreeMap<String, Want> {
     if !is_kubestellars(work) || work.metadata.deletion_timestamp.is_some() {
         return BTreeMap::new();
     }
+    let owned: HashSet<(&str, &str, &str, &str)> = applied
+        .status
+        .applied_resources
+        .iter()
+        .map(|it| (&*it.group, &*it.resource, &*it.namespace, &*it.name))
+        .collect();
     let manifests = work.status.resource_status.manifests.iter();
     let known = manifests
         .map(|manifest| &manifest.resource_meta)
-        .filter(|meta| !meta.resource.is_empty() && has_status(meta));
+        .filter(|it| owned.contains(&(&*it.group, &*it.resource, &*it.namespace, &*it.name)))
+        .filter(|meta| has_status(meta));
+    let applied_uid = applied.uid().unwrap_or_default();
     known
         .map(|meta| {
             let want = Want {
@@ -114,7 +125,7 @@ pub(super) fn wanted(work: &ManifestWork, applied_uid: &str) -> BTreeMap<String,
                 work: (work.name_any(), work.uid().unwrap_or_default()),
                 labels: work.labels().clone(),
             };
-            (report_name(applied_uid, meta), want)
+            (report_name(&applied_uid, meta), want)
         })
         .collect()
 }
@@ -254,9 +265,28 @@ mod tests {
                 meta("", "Namespace", "namespaces", ""),
                 meta("", "ConfigMap", "configmaps", "nginx"),
                 meta("example.com", "Unknown", "", "nginx"),
+                meta("example.com", "Refused", "refuseds", "nginx"),
             ]}},
         }))
         .expect("a work")
+    }
+
+    /// What exists because of that work: a Secret of the same name does not.
+    fn applied() -> AppliedManifestWork {
+        let resource = |group: &str, resource: &str, namespace: &str| {
+            json!({"group": group, "version": "v1", "resource": resource,
+                "namespace": namespace, "name": "nginx", "uid": "u"})
+        };
+        serde_json::from_value(json!({
+            "metadata": {"name": "a", "uid": "1234"},
+            "spec": {},
+            "status": {"appliedResources": [
+                resource("apps", "deployments", "nginx"),
+                resource("", "namespaces", ""),
+                resource("", "configmaps", "nginx"),
+            ]},
+        }))
+        .expect("a record")
     }
 
     fn kubestellars() -> Value {
@@ -265,16 +295,16 @@ mod tests {
 
     #[test]
     fn reports_have_upstreams_names_and_only_works_of_kubestellar_have_any() {
-        let all = wanted(&work(kubestellars()), "1234");
+        let all = wanted(&work(kubestellars()), &applied());
         let names: Vec<&str> = all.keys().map(String::as_str).collect();
         let expected = [
             "1234-appsv1-deployment-nginx-nginx",
             "1234-v1-namespace--nginx",
         ];
         assert_eq!(names, expected);
-        assert!(wanted(&work(json!({"app": "x"})), "1234").is_empty());
+        assert!(wanted(&work(json!({"app": "x"})), &applied()).is_empty());
         let managed = json!({"managed-by.kubestellar.io/x": ""});
-        assert_eq!(wanted(&work(managed), "1234").len(), 2);
+        assert_eq!(wanted(&work(managed), &applied()).len(), 2);
 
         let mut meta = ManifestResourceMeta {
             name: "n".repeat(260),
@@ -287,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_report_is_written_for_a_difference_and_for_nothing_else() {
-        let all = wanted(&work(kubestellars()), "1234");
+        let all = wanted(&work(kubestellars()), &applied());
         let (name, want) = all.first_key_value().expect("a report");
         let sight = |replicas: i64| Sight {
             status: Some(json!({"replicas": replicas})),
@@ -318,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_report_is_upstreams_to_the_letter() {
-        let all = wanted(&work(kubestellars()), "1234");
+        let all = wanted(&work(kubestellars()), &applied());
         let (name, want) = all.first_key_value().expect("a report");
         let sight = Sight {
             status: Some(json!({"replicas": 1})),
