@@ -239,23 +239,33 @@ async fn uid_of(target: &Target) -> anyhow::Result<String> {
         .context("the namespace kube-system has no uid")
 }
 
-/// Two WDSes of one name would take each other's works for their own.
+/// Two WDSes of one name would take each other's works for their own; and the works of a WDS that
+/// gets another name would be nobody's.
 async fn check_name(its: &Target, name: &WdsName, uid: &str) -> anyhow::Result<()> {
     let api: Api<ServiceAccount> = Api::namespaced(its.client.clone(), SYSTEM_NAMESPACE);
-    let account = name.account();
-    let found = api.get_opt(&account).await;
-    let found = found.map_err(|error| its.explain("look for WDSes of that name", &error))?;
-    let other = found.filter(|account| {
-        let known = account.annotations().get(install::WDS_UID_ANNOTATION);
-        known.is_some_and(|known| known != uid)
-    });
-    if other.is_some() {
-        bail!(
-            "the ITS {:?} has another WDS of the name {name}, in another cluster; choose a name with \
-             --name, or take the other away with 'hyades wds remove --its {} --name {name}'",
-            its.name,
-            its.name
-        );
+    let found = api
+        .list(&ListParams::default().labels(install::WDS_LABEL))
+        .await;
+    let found = found.map_err(|error| its.explain("look for the WDSes of the ITS", &error))?;
+    let (account, its) = (name.account(), &its.name);
+    for other in found.items {
+        let known = other.annotations().get(install::WDS_UID_ANNOTATION);
+        let is_this_name = other.name_any() == account;
+        let is_this_cluster = known.is_some_and(|known| known == uid);
+        if is_this_name && known.is_some() && !is_this_cluster {
+            bail!(
+                "the ITS {its:?} has another WDS of the name {name}, in another cluster; name this \
+                 one with --name, or take the other away with 'hyades wds remove --its {its} --name \
+                 {name}'"
+            );
+        }
+        if is_this_cluster && !is_this_name {
+            let other = other.name_any();
+            let other = other.strip_prefix("wds-").unwrap_or(&other);
+            bail!(
+                "the cluster is the WDS {other} of the ITS {its:?} already; go on with --name {other}"
+            );
+        }
     }
     Ok(())
 }
@@ -269,6 +279,7 @@ async fn remove(args: &RemoveArgs) -> anyhow::Result<()> {
     };
     if let Some(context) = &args.context {
         let wds = args.clusters.session(context).await?;
+        check_name(&its.target, &name, &uid_of(&wds.target).await?).await?;
         take_back(&wds, args.force).await?;
         clear_wds(&wds, &name).await?;
         wds.console.line(format!("{context} is no WDS any more"));
@@ -348,6 +359,13 @@ async fn clear_wds(wds: &Session, name: &WdsName) -> anyhow::Result<()> {
 /// the last of them.
 async fn clear_its(its: &Session, name: &WdsName) -> anyhow::Result<()> {
     let target = &its.target;
+    let objects = install::its_objects(name, "");
+    // A program that still runs would write them again.
+    let is_binding = |object: &Value| {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        matches!(kind, "ClusterRoleBinding" | "RoleBinding")
+    };
+    delete_in_reverse(target, &objects, is_binding).await?;
     let selector = format!("{}={name}", labels::ORIGIN_WDS);
     let works = Api::<ManifestWork>::all(target.client.clone());
     let list = works.list(&ListParams::default().labels(&selector)).await;
@@ -366,7 +384,6 @@ async fn clear_its(its: &Session, name: &WdsName) -> anyhow::Result<()> {
         .map_err(|error| target.explain("list the WDSes of the ITS", &error))?;
     let account = name.account();
     let is_last = all.items.iter().all(|other| other.name_any() == account);
-    let objects = install::its_objects(name, "");
     delete_in_reverse(target, &objects, |object| {
         let kind = object["kind"].as_str().unwrap_or_default();
         match kind {

@@ -112,6 +112,10 @@ fn several_wdses_share_an_its_and_each_is_taken_away_without_a_trace() {
         .refused(&["another WDS of the name wds2", "--name"]);
     host.run("hyades wds init --context wds2 --its cluster1")
         .refused(&[]);
+    host.run("hyades wds init --context wds2 --its its1 --name other")
+        .refused(&["is the WDS wds2 of the ITS", "--name wds2"]);
+    host.run("hyades wds remove --context wds2 --its its1 --name wds1 --force")
+        .refused(&["another WDS of the name wds1"]);
 
     let removed = host.run("hyades wds remove --context wds2 --its its1").ok();
     assert!(removed.contains("wds2 is no WDS any more"), "{removed}");
