@@ -2,7 +2,7 @@
 //!
 //! Those of ManifestWorkReplicaSets are left to their sets, which would make them again.
 
-use hyades_api::conditions;
+use super::plan;
 use hyades_api::conditions::work as known;
 use hyades_api::names::labels;
 use hyades_api::work::ManifestWork;
@@ -109,7 +109,8 @@ fn deadline(work: &ManifestWork) -> Option<Timestamp> {
         .delete_option
         .as_ref()?
         .ttl_seconds_after_finished?;
-    let complete = conditions::find(&work.status.conditions, known::COMPLETE)?;
+    // What was said of an earlier spec is no news of this one, which has perhaps not run yet.
+    let complete = plan::current(work, known::COMPLETE)?;
     if complete.status != "True" {
         return None;
     }
@@ -145,6 +146,12 @@ mod tests {
         assert_eq!(deadline(&work(Some(90), "False")), None);
         assert_eq!(deadline(&work(None, "True")), None);
         assert_eq!(deadline(&work(Some(i64::MAX), "True")), None, "never");
+        let mut newer = work(Some(0), "True");
+        newer.metadata.generation = Some(2);
+        newer.status.conditions[0].observed_generation = Some(1);
+        assert_eq!(deadline(&newer), None, "its new spec has not run");
+        newer.status.conditions[0].observed_generation = Some(2);
+        assert_eq!(deadline(&newer), at("2026-01-01T00:00:00Z"));
         let mut going = work(Some(0), "True");
         going.metadata.deletion_timestamp = Some(
             hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
