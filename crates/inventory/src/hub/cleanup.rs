@@ -1,10 +1,13 @@
 //! Emptying the mailbox of a WEC that is deregistered: what is deleted when.
 
+use super::cluster::WORKS_PERIOD;
 use hyades_api::conditions::Statement;
 use hyades_api::conditions::managed_cluster as statements;
 use hyades_api::names::annotations;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use hyades_runtime::kube::core::ApiResource;
+use jiff::Timestamp;
+use std::time::Duration;
 
 /// Cleanup priorities go up to here; lower ones are deleted first.
 const PRIORITY_MAX: u32 = 100;
@@ -38,6 +41,24 @@ pub(super) struct Remaining {
     pub(super) delete: Vec<String>,
     /// What to report.
     pub(super) statement: Statement,
+    /// Since when all that may go now has waited for finalizers; nothing if there is more to delete.
+    waiting_since: Option<Timestamp>,
+}
+
+/// Longest pause between two looks at a mailbox in which all waits for finalizers: a WEC that is
+/// off for days costs a reading of its mailbox a minute.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The share of the time waited already that the next pause may add to it.
+const PAUSE_SHARE: u32 = 4;
+
+impl Remaining {
+    /// How long to wait before the next look, which reads all that is left.
+    pub(super) fn pause(&self, now: Timestamp) -> Duration {
+        let waited = self.waiting_since.map(|since| now.duration_since(since));
+        let waited = waited.and_then(|waited| Duration::try_from(waited).ok());
+        (waited.unwrap_or_default() / PAUSE_SHARE).clamp(WORKS_PERIOD, PAUSE_MAX)
+    }
 }
 
 /// Names deleted in one go. More are deleted with the next look, a second later, so that a mailbox
@@ -54,6 +75,7 @@ pub(super) struct Survey {
     delete: Vec<String>,
     count: usize,
     pending: usize,
+    last_deletion: Option<Timestamp>,
 }
 
 impl Survey {
@@ -68,6 +90,8 @@ impl Survey {
             self.count += 1;
             let finalizers = object.finalizers.as_ref();
             self.pending += usize::from(finalizers.is_some_and(|all| !all.is_empty()));
+            let deletion = object.deletion_timestamp.as_ref().map(|time| time.0);
+            self.last_deletion = self.last_deletion.max(deletion);
             let is_next = self.lowest == Some(priority) && object.deletion_timestamp.is_none();
             let name = object.name.clone().filter(|_| is_next);
             self.delete
@@ -85,6 +109,7 @@ impl Survey {
             resource.0.plural, self.count, self.pending
         );
         Some(Remaining {
+            waiting_since: self.last_deletion.filter(|_| self.delete.is_empty()),
             delete: self.delete,
             statement: statements::RESOURCE_REMAINING.with_message(message),
         })
@@ -169,6 +194,28 @@ mod tests {
         let later = decide(&works(), &[&objects[..1]]).expect("one is left");
         assert_eq!(later.delete, ["last"]);
         assert_eq!(decide(&works(), &[]), None);
+    }
+
+    #[test]
+    fn the_longer_all_has_waited_for_finalizers_the_longer_the_pause() {
+        let going = object("going", None, &["f"], true);
+        let pause = |objects: &[ObjectMeta], seconds: i64| {
+            let remaining = decide(&works(), &[objects]).expect("some are left");
+            let deleted = going.deletion_timestamp.as_ref().expect("a time").0;
+            let now = deleted.as_second() + seconds;
+            let now = Timestamp::from_second(now).expect("a time");
+            remaining.pause(now).as_secs()
+        };
+        let waiting = std::slice::from_ref(&going);
+        let pauses = [-9, 0, 4, 40, 239, 240, 1_000_000].map(|seconds| pause(waiting, seconds));
+        assert_eq!(pauses, [1, 1, 1, 10, 59, 60, 60]);
+        let last = [
+            going.clone(),
+            object("waits its turn", Some("50"), &[], false),
+        ];
+        assert_eq!(pause(&last, 1000), 60, "only those before it count");
+        let first = [going.clone(), object("left", None, &[], false)];
+        assert_eq!(pause(&first, 1000), 1, "there is more to delete");
     }
 
     #[test]

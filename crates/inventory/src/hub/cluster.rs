@@ -39,7 +39,7 @@ use std::time::Instant;
 
 /// How often works are looked for while a WEC waits for the last of them to go. The hub does not
 /// watch works, which are many; only deregistrations pay. Upstream looks every 5 s.
-const WORKS_PERIOD: Duration = Duration::from_secs(1);
+pub(super) const WORKS_PERIOD: Duration = Duration::from_secs(1);
 
 /// A pause before reading again what changed under our hands; the event is on its way.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
@@ -269,17 +269,18 @@ impl Reconciler {
         if has_finalizer(object, finalizers::RESOURCE_CLEANUP) {
             let emptied = self.deregistration.empty_mailbox(cluster).await;
             let statement = match &emptied {
-                Ok(statement) => statement.clone(),
+                Ok(None) => statements::NO_RESOURCE,
+                Ok(Some(remaining)) => remaining.statement.clone(),
                 Err(trouble) => statements::DELETING_ERROR.with_message(trouble.to_string()),
             };
-            let empty = statement.status == conditions::Status::True;
-            if !empty {
+            if !matches!(emptied, Ok(None)) {
                 let mut said = vec![statement];
                 if conditions::find(&object.status.conditions, statements::HUB_ACCEPTED).is_some() {
                     said.extend(self.leases.judge(object).await?.1);
                 }
                 self.state(object, &said).await?;
-                return emptied.map(|_| Some(WORKS_PERIOD));
+                let now = Timestamp::now();
+                return emptied.map(|remaining| remaining.map(|remaining| remaining.pause(now)));
             }
             if self.state(object, &[statement]).await? {
                 // The object comes back with its event.

@@ -9,11 +9,10 @@
 //! The mailbox namespace itself stays, as upstream's does: it may hold what is not ours.
 
 use super::Hub;
+use super::cleanup::Remaining;
 use super::cleanup::Resource;
 use super::cleanup::Survey;
 use super::grants::Grants;
-use hyades_api::conditions::Statement;
-use hyades_api::conditions::managed_cluster as statements;
 use hyades_api::identity::ClusterName;
 use hyades_api::names;
 use hyades_api::names::finalizers;
@@ -125,9 +124,12 @@ impl Deregistration {
         Ok(!works.items.is_empty())
     }
 
-    /// Deletes what the mailbox still holds; says how far that has come. `Deleting` is True when
-    /// the mailbox is empty.
-    pub(super) async fn empty_mailbox(&self, cluster: &ClusterName) -> Result<Statement, Trouble> {
+    /// Deletes what the mailbox still holds; says how far that has come, and nothing when the
+    /// mailbox is empty.
+    pub(super) async fn empty_mailbox(
+        &self,
+        cluster: &ClusterName,
+    ) -> Result<Option<Remaining>, Trouble> {
         for resource in &self.hub.settings.mailbox_resources {
             let survey = self.survey(cluster, resource).await?;
             if let Some(remaining) = survey.decide(resource) {
@@ -137,10 +139,10 @@ impl Deregistration {
                 for name in &remaining.delete {
                     delete(&api, name).await?;
                 }
-                return Ok(remaining.statement);
+                return Ok(Some(remaining));
             }
         }
-        Ok(statements::NO_RESOURCE)
+        Ok(None)
     }
 
     async fn survey(&self, cluster: &ClusterName, resource: &Resource) -> Result<Survey, Trouble> {
