@@ -3,7 +3,9 @@
 //! A WEC that goes counts as busy until it has been well for `minSuccessTime`. One that has not
 //! come through by `progressDeadline` has failed; more failures than `maxFailures` stop the rest.
 
+use hyades_api::names::annotations;
 use hyades_api::names::labels;
+use hyades_api::placement::Placement;
 use hyades_api::placement::PlacementDecision;
 use hyades_api::rollout::MandatoryGroup;
 use hyades_api::rollout::RolloutStrategy;
@@ -13,6 +15,7 @@ use jiff::SignedDuration;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// How far a WEC is with the wanted configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +57,42 @@ pub(crate) struct Decision {
 }
 
 impl Group {
+    /// The decision groups of a placement; nothing while they are not known.
+    ///
+    /// Objects of decisions are made empty and filled afterwards, and the placement's own status is
+    /// written last. Before it agrees with them, a WEC that is in none of them may still be chosen:
+    /// the placement is new, or somebody deleted an object of its decisions. Those who write
+    /// decisions themselves have switched scheduling off, and write no status.
+    pub(crate) fn of(
+        placement: &Placement,
+        decisions: impl IntoIterator<Item = Arc<PlacementDecision>>,
+    ) -> Option<Vec<Self>> {
+        let mut groups = BTreeMap::new();
+        for decision in decisions {
+            let label = decision.labels().get(labels::PLACEMENT);
+            if decision.namespace() == placement.namespace()
+                && label == placement.metadata.name.as_ref()
+            {
+                Self::gather(&mut groups, &decision);
+            }
+        }
+        if groups.is_empty() {
+            return None;
+        }
+        let groups: Vec<Self> = groups.into_values().collect();
+        let disabled = placement
+            .annotations()
+            .get(annotations::SCHEDULING_DISABLED);
+        let is_by_hand = disabled.is_some_and(|value| value == "true");
+        let status = &placement.status;
+        let named: BTreeSet<&String> = groups.iter().flat_map(|group| &group.clusters).collect();
+        let agrees = !status.conditions.is_empty()
+            && usize::try_from(status.number_of_selected_clusters) == Ok(named.len());
+        (is_by_hand || agrees).then_some(groups)
+    }
+
     /// Puts what one object of a placement's decisions names to the groups, by their place.
-    pub(crate) fn gather(groups: &mut BTreeMap<i32, Self>, decision: &PlacementDecision) {
+    fn gather(groups: &mut BTreeMap<i32, Self>, decision: &PlacementDecision) {
         let label = |key: &str| decision.labels().get(key).map_or("", String::as_str);
         let index = label(labels::DECISION_GROUP_INDEX).parse().unwrap_or(0);
         let group = groups.entry(index).or_insert_with(|| Self {

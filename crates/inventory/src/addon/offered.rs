@@ -21,7 +21,7 @@ use hyades_api::addon::PlacementStrategy;
 use hyades_api::addon::conditions as known;
 use hyades_api::cluster::ManagedCluster;
 use hyades_api::conditions;
-use hyades_api::names::labels;
+use hyades_api::placement::Placement;
 use hyades_runtime::Trouble;
 use hyades_runtime::apply;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -44,7 +44,9 @@ type Again = Result<Option<Duration>, Trouble>;
 /// The WECs of one placement.
 struct Selected {
     strategy: PlacementStrategy,
-    groups: Vec<Group>,
+    /// Nothing while the placement is there and not decided. One that is not there has chosen
+    /// nobody, as far as configuration goes.
+    groups: Option<Vec<Group>>,
     desired: Desired,
 }
 
@@ -72,23 +74,15 @@ impl Reconciler {
         Ok(pauses.into_iter().flatten().min())
     }
 
-    /// The decision groups of a placement; nothing while it is not there.
+    /// The decision groups of a placement; nothing while it is not there, or not decided.
     fn groups(&self, strategy: &PlacementStrategy) -> Option<Vec<Group>> {
-        let observed = &self.manager.observed;
-        observed
-            .placements
-            .get_in(&strategy.namespace, &strategy.name)?;
-        let mut groups: BTreeMap<i32, Group> = BTreeMap::new();
-        for decision in observed.decisions.list() {
-            let label = |key: &str| decision.labels().get(key).map_or("", String::as_str);
-            let ours = decision.namespace().as_deref() == Some(&strategy.namespace)
-                && label(labels::PLACEMENT) == strategy.name;
-            if !ours {
-                continue;
-            }
-            Group::gather(&mut groups, &decision);
-        }
-        Some(groups.into_values().collect())
+        let placement = self.placement(strategy)?;
+        Group::of(&placement, self.manager.observed.decisions.list())
+    }
+
+    fn placement(&self, strategy: &PlacementStrategy) -> Option<Arc<Placement>> {
+        let placements = &self.manager.observed.placements;
+        placements.get_in(&strategy.namespace, &strategy.name)
     }
 
     /// Enables and disables the add-on. What goes wrong for one WEC holds up no other.
@@ -200,9 +194,13 @@ impl Reconciler {
             let cluster = addon.namespace().unwrap_or_default();
             // A WEC of several placements belongs to the last.
             let place = placements.iter().rposition(|selected| {
-                let mut groups = selected.groups.iter();
-                groups.any(|group| group.clusters.contains(&cluster))
+                let groups = selected.groups.as_ref();
+                // One that is not decided may have chosen it: the WEC stays as it is.
+                groups.is_none_or(|all| all.iter().any(|group| group.clusters.contains(&cluster)))
             });
+            if place.is_some_and(|place| placements[place].groups.is_none()) {
+                continue;
+            }
             let base = place.map_or(&defaults, |place| &placements[place].desired);
             let references = addon.status.config_references.iter();
             let known = references.filter_map(|reference| reference.desired_config.as_ref());
@@ -227,16 +225,19 @@ impl Reconciler {
                 .map(|(cluster, (state, _))| (cluster.clone(), *state))
                 .collect();
             let strategy = &selected.strategy;
-            let placement = observed
-                .placements
-                .get_in(&strategy.namespace, &strategy.name);
+            let Some(groups) = &selected.groups else {
+                let before = progression_of(offered, strategy).cloned();
+                status.install_progressions.extend(before);
+                continue;
+            };
+            let placement = self.placement(strategy);
             let group = placement
                 .as_ref()
                 .map(|placement| &placement.spec.decision_strategy.group_strategy);
             let decision = rollout::decide(
                 &strategy.rollout_strategy,
                 &states,
-                &selected.groups,
+                groups,
                 group.and_then(|group| group.clusters_per_decision_group.as_ref()),
                 now,
             );
@@ -246,11 +247,7 @@ impl Reconciler {
                 }
             }
             again = [again, decision.again_at].into_iter().flatten().min();
-            let total = selected
-                .groups
-                .iter()
-                .map(|group| group.clusters.len())
-                .sum();
+            let total = groups.iter().map(|group| group.clusters.len()).sum();
             let failed = decision.timed_out.len();
             status
                 .install_progressions
@@ -280,9 +277,10 @@ impl Reconciler {
                 .into_iter()
                 .flat_map(|progression| &progression.config_references)
                 .filter_map(|reference| reference.desired_config.as_ref());
+            let is_there = self.placement(strategy).is_some();
             Selected {
                 strategy: strategy.clone(),
-                groups: self.groups(strategy).unwrap_or_default(),
+                groups: self.groups(strategy).or_else(|| (!is_there).then(Vec::new)),
                 desired: configs::overridden(defaults, &strategy.configs, known, hashes),
             }
         };

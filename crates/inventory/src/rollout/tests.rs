@@ -10,6 +10,56 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a time")
 }
 
+/// What a placement that says it chose so many is taken to have chosen.
+fn known(said: Value, objects: &[&[&str]]) -> Option<Vec<Group>> {
+    let mut placement = json!({"metadata": {"name": "p", "namespace": "n"}});
+    for (key, value) in said.as_object().expect("an object") {
+        placement[key] = value.clone();
+    }
+    let placement: Placement = serde_json::from_value(placement).expect("a placement");
+    let object = |clusters: &&[&str]| -> Arc<PlacementDecision> {
+        let chosen = clusters.iter();
+        let chosen: Vec<Value> = chosen
+            .map(|name| json!({"clusterName": name, "reason": ""}))
+            .collect();
+        let object = json!({
+            "metadata": {"name": "p-decision-1", "namespace": "n", "labels": {labels::PLACEMENT: "p"}},
+            "status": {"decisions": chosen},
+        });
+        Arc::new(serde_json::from_value(object).expect("decisions"))
+    };
+    Group::of(&placement, objects.iter().map(object))
+}
+
+#[test]
+fn a_placement_is_decided_when_its_status_agrees_with_its_decisions() {
+    let status = |number: i64| {
+        let condition = json!({"type": "PlacementSatisfied", "status": "True", "reason": "R",
+                               "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        json!({"status": {"numberOfSelectedClusters": number, "conditions": [condition]}})
+    };
+    let count = |groups: Option<Vec<Group>>| {
+        groups.map(|groups| {
+            groups
+                .iter()
+                .map(|group| group.clusters.len())
+                .sum::<usize>()
+        })
+    };
+    assert_eq!(count(known(status(2), &[&["a", "b"]])), Some(2));
+    assert_eq!(count(known(status(0), &[&[]])), Some(0), "nobody is chosen");
+    assert_eq!(known(status(2), &[]), None, "its decisions were deleted");
+    assert_eq!(known(status(0), &[]), None);
+    assert_eq!(known(status(2), &[&[]]), None, "made anew, and still empty");
+    assert_eq!(known(status(2), &[&["a"]]), None);
+    let moving: &[&[&str]] = &[&["a", "b"], &["b"]];
+    assert_eq!(count(known(status(2), moving)), Some(2), "one that moves");
+    assert_eq!(known(json!({}), &[&[]]), None, "a new placement");
+    let by_hand = json!({"metadata": {"name": "p", "namespace": "n",
+        "annotations": {annotations::SCHEDULING_DISABLED: "true"}}});
+    assert_eq!(count(known(by_hand, &[&["a"]])), Some(1));
+}
+
 /// `c1 succeeded 100 ago`, one a line.
 fn states(text: &str) -> BTreeMap<String, State> {
     text.lines()

@@ -146,19 +146,10 @@ impl Observed {
         places.iter().filter_map(find).collect()
     }
 
-    /// The decision groups of a placement; nothing while it is not there.
+    /// The decision groups of a placement; nothing while it is not there, or not decided.
     pub(super) fn groups(&self, namespace: &str, placement: &str) -> Option<Vec<Group>> {
-        self.placements.get_in(namespace, placement)?;
-        let mut groups: BTreeMap<i32, Group> = BTreeMap::new();
-        for decision in self.decisions.list() {
-            let label = |key: &str| decision.labels().get(key).map_or("", String::as_str);
-            let ours = decision.namespace().as_deref() == Some(namespace)
-                && label(labels::PLACEMENT) == placement;
-            if ours {
-                Group::gather(&mut groups, &decision);
-            }
-        }
-        Some(groups.into_values().collect())
+        let placement = self.placements.get_in(namespace, placement)?;
+        Group::of(&placement, self.decisions.list())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which works a set makes, changes and deletes now. Pure.
 //!
 //! A WEC has one work of a set, by the first of its placements that chose it. A placement that is not
-//! there has not chosen nobody: its works stay as they are.
+//! there, or not decided, has not chosen nobody: its works stay as they are.
 
 use super::observed;
 use crate::rollout;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// What a placement of the set has chosen.
 pub(super) struct Selection {
-    /// The groups; nothing while the placement is not there.
+    /// The groups; nothing while the placement is not there, or not decided.
     pub(super) groups: Option<Vec<Group>>,
     /// The placement's number of WECs a group.
     pub(super) per_group: Option<IntOrString>,
@@ -58,12 +58,20 @@ pub(super) struct Birth {
     pub(super) placement: String,
 }
 
+/// A work to be given the placement it comes through now, and perhaps the template's spec.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) work: Arc<ManifestWork>,
+    pub(super) placement: String,
+    /// Whether it is its turn to be as the template says, and it is not.
+    pub(super) with_spec: bool,
+}
+
 /// What to do.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) create: Vec<Birth>,
-    /// Works to be given the template's spec, and the placement they come through now.
-    pub(super) update: Vec<(Arc<ManifestWork>, String)>,
+    pub(super) update: Vec<Change>,
     pub(super) delete: Vec<Arc<ManifestWork>>,
     /// By placement, in the order of the spec.
     pub(super) shares: Vec<Share>,
@@ -118,17 +126,20 @@ pub(super) fn decide(
             .filter(chosen)
             .filter(|group| group.clusters.iter().all(reached))
             .count();
-        for cluster in &decision.go {
-            match share.members.get(cluster) {
-                None => plan.create.push(Birth {
-                    cluster: cluster.clone(),
+        let go = decision.go.iter();
+        let new = go.filter(|cluster| !share.members.contains_key(*cluster));
+        plan.create.extend(new.map(|cluster| Birth {
+            cluster: cluster.clone(),
+            placement: reference.name.clone(),
+        }));
+        for (cluster, member) in &share.members {
+            let with_spec = !member.is_current && decision.go.contains(cluster);
+            if with_spec || has_moved_to(&reference.name, set, selections, &member.work) {
+                plan.update.push(Change {
+                    work: member.work.clone(),
                     placement: reference.name.clone(),
-                }),
-                Some(member) if !member.is_current => {
-                    plan.update
-                        .push((member.work.clone(), reference.name.clone()));
-                }
-                Some(_) => {}
+                    with_spec,
+                });
             }
         }
     }
@@ -199,7 +210,8 @@ fn sort_works(
     }
 }
 
-/// Whether the placement through which a work came still belongs to the set and is not there now.
+/// Whether the placement through which a work came still belongs to the set, and is not there or not
+/// decided now.
 fn is_undecided(
     set: &ManifestWorkReplicaSet,
     selections: &[Selection],
@@ -210,6 +222,19 @@ fn is_undecided(
     references.any(|(reference, selection)| {
         Some(&reference.name) == placement && selection.groups.is_none()
     })
+}
+
+/// Whether a work names another placement than the one it comes through now. While the one it names
+/// is undecided, it keeps that name: it may still be that one's.
+fn has_moved_to(
+    placement: &String,
+    set: &ManifestWorkReplicaSet,
+    selections: &[Selection],
+    work: &ManifestWork,
+) -> bool {
+    work.metadata.deletion_timestamp.is_none()
+        && work.labels().get(labels::REPLICA_SET_PLACEMENT) != Some(placement)
+        && !is_undecided(set, selections, work)
 }
 
 /// Whether the template has rules that tell how far a work is.

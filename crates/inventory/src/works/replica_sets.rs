@@ -4,6 +4,7 @@ use super::observed::Key;
 use super::observed::Observed;
 use super::plan;
 use super::plan::Birth;
+use super::plan::Change;
 use super::plan::Plan;
 use super::plan::Selection;
 use super::summary;
@@ -158,7 +159,7 @@ impl Reconciler {
         results.extend(create.collect::<Vec<_>>().await);
         let changes = replacing(&set.spec.manifest_work_template);
         let update = stream::iter(&plan.update)
-            .map(|(work, placement)| self.update(work, placement, &changes))
+            .map(|change| self.update(change, &changes))
             .buffer_unordered(CONCURRENT_WORKS);
         results.extend(update.collect::<Vec<_>>().await);
         let (mut failure, mut again) = (None, Some(MAILBOX_PAUSE));
@@ -209,13 +210,15 @@ impl Reconciler {
         }
     }
 
-    /// Gives a work the template's spec. Its agent writes its status all the time, so that only the
-    /// uid guards the write.
-    async fn update(&self, work: &ManifestWork, placement: &str, changes: &Value) -> Written {
-        let patch = json!({
-            "metadata": {"uid": work.uid(), "labels": {labels::REPLICA_SET_PLACEMENT: placement}},
-            "spec": changes,
-        });
+    /// Changes a work. Its agent writes its status all the time, so that only the uid guards the
+    /// write.
+    async fn update(&self, change: &Change, spec: &Value) -> Written {
+        let work = &change.work;
+        let labels = json!({labels::REPLICA_SET_PLACEMENT: change.placement});
+        let mut patch = json!({"metadata": {"uid": work.uid(), "labels": labels}});
+        if change.with_spec {
+            patch["spec"] = spec.clone();
+        }
         let mailbox = work.namespace().unwrap_or_default();
         let parameters = PatchParams::default();
         let patched = self

@@ -116,7 +116,7 @@ fn count(share: &Share) -> WorkSummary {
 fn verified(missing: &[&str], summary: &WorkSummary) -> Statement {
     if !missing.is_empty() {
         let message = format!(
-            "there is no placement {} in this namespace; the works that came by it stay",
+            "there is no placement {} in this namespace, or it is not decided yet; the works that came by it stay",
             missing.join(", ")
         );
         return statement(

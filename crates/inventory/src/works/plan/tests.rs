@@ -73,8 +73,13 @@ fn told(
     let mut lines: Vec<String> = Vec::new();
     let births = plan.create.iter();
     lines.extend(births.map(|birth| format!("create {} by {}", birth.cluster, birth.placement)));
-    let changed = |(work, placement): &(Arc<ManifestWork>, String)| {
-        format!("update {} by {placement}", work.name_any())
+    let changed = |change: &Change| {
+        let verb = if change.with_spec {
+            "update"
+        } else {
+            "relabel"
+        };
+        format!("{verb} {} by {}", change.work.name_any(), change.placement)
     };
     lines.extend(plan.update.iter().map(changed));
     lines.extend(
@@ -142,7 +147,7 @@ fn a_placement_that_is_not_there_has_not_chosen_nobody() {
     };
     expect![[r#"
         delete web-b
-        PlacementVerified=False PlacementDecisionNotFound there is no placement p in this namespace; the works that came by it stay
+        PlacementVerified=False PlacementDecisionNotFound there is no placement p in this namespace, or it is not decided yet; the works that came by it stay
         PlacementRolledOut=False Progressing 
         ManifestworkApplied=True AsExpected 
         p: 0 (0 / 0 clusters applied), applied 0, available 0, updated 0, degraded 0"#]]
@@ -162,6 +167,7 @@ fn a_wec_of_two_placements_has_one_work() {
     let works = [work("a", "p", 2, WELL), work("b", "p", 2, WELL)];
     expect![[r#"
         create c by q
+        relabel web-b by q
         PlacementVerified=True AsExpected 
         PlacementRolledOut=False Progressing 
         ManifestworkApplied=False Processing 
@@ -173,6 +179,26 @@ fn a_wec_of_two_placements_has_one_work() {
         &works,
         20,
     ));
+}
+
+#[test]
+fn a_work_names_the_placement_it_comes_through_unless_its_own_is_undecided() {
+    let set = set(json!([{"name": "p"}, {"name": "q"}]));
+    let undecided = || Selection {
+        groups: None,
+        per_group: None,
+    };
+    let works = [work("a", "p", 2, WELL)];
+    let moved = told(&set, &[chosen(&[]), chosen(&["a"])], &works, 20);
+    assert!(
+        moved.starts_with("relabel web-a by q\nPlacement"),
+        "{moved}"
+    );
+    let waiting = told(&set, &[undecided(), chosen(&["a"])], &works, 20);
+    assert!(waiting.starts_with("PlacementVerified"), "{waiting}");
+    let works = [work("a", "q", 2, WELL)];
+    let kept = told(&set, &[chosen(&[]), undecided()], &works, 20);
+    assert!(kept.starts_with("PlacementVerified"), "{kept}");
 }
 
 #[test]
