@@ -23,6 +23,7 @@ use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::DeleteParams;
+use hyades_runtime::kube::api::ListParams;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
@@ -36,6 +37,9 @@ use std::time::Duration;
 
 /// Works of one set written at a time. With five sets under way that is what a hub has of WECs.
 const CONCURRENT_WORKS: usize = 16;
+
+/// Works read at a time when a set is deleted: the API server's own clients read as many at once.
+const PAGE_WORKS: u32 = 500;
 
 /// Longest value of a label.
 const LABEL_BYTES_MAX: usize = 63;
@@ -77,7 +81,7 @@ impl Reconciler {
             return self.finalize(&set, &works).await;
         }
         let now = Time(Timestamp::now());
-        let label = format!("{}.{}", key.0, key.1);
+        let label = label(&set);
         if label.len() > LABEL_BYTES_MAX {
             let why = format!(
                 "the works are found again by the label value {label}, which has {} characters; \
@@ -152,7 +156,8 @@ impl Reconciler {
         label: &str,
         plan: &Plan,
     ) -> (Option<String>, Option<Duration>) {
-        let mut results = self.delete(&plan.delete).await;
+        let superfluous = plan.delete.iter().map(|work| place(&**work));
+        let mut results = self.delete(superfluous).await;
         let create = stream::iter(&plan.create)
             .map(|birth| self.create(set, label, birth))
             .buffer_unordered(CONCURRENT_WORKS);
@@ -228,14 +233,11 @@ impl Reconciler {
         settled(patched.map(drop), &format!("changed the work of {mailbox}"))
     }
 
-    async fn delete(&self, works: &[Arc<ManifestWork>]) -> Vec<Written> {
-        let delete = async |work: &Arc<ManifestWork>| {
-            let mailbox = work.namespace().unwrap_or_default();
+    /// Deletes works, given by mailbox and name.
+    async fn delete(&self, works: impl Iterator<Item = (String, String)>) -> Vec<Written> {
+        let delete = async |(mailbox, name): (String, String)| {
             let parameters = DeleteParams::default();
-            let deleted = self
-                .works(&mailbox)
-                .delete(&work.name_any(), &parameters)
-                .await;
+            let deleted = self.works(&mailbox).delete(&name, &parameters).await;
             settled(deleted.map(drop), &format!("deleted the work of {mailbox}"))
         };
         stream::iter(works)
@@ -251,17 +253,13 @@ impl Reconciler {
         if !set.finalizers().iter().any(|name| name == ours) {
             return Ok(None);
         }
-        let living = works
-            .iter()
-            .filter(|work| work.metadata.deletion_timestamp.is_none())
-            .cloned();
-        for result in self.delete(&living.collect::<Vec<_>>()).await {
-            if let Written::Failed(why) | Written::Later(why) = result {
-                return Err(Trouble::Other(why));
-            }
+        let in_foreground = set.spec.cascade_deletion_policy == "Foreground";
+        self.delete_living(works.iter().map(|work| &**work)).await?;
+        // The event of each that goes brings the set back.
+        if in_foreground && !works.is_empty() {
+            return Ok(None);
         }
-        if set.spec.cascade_deletion_policy == "Foreground" && !works.is_empty() {
-            // The event of each that goes brings the set back.
+        if self.delete_unseen(set).await? && in_foreground {
             return Ok(None);
         }
         let kept = set.finalizers().iter().filter(|name| *name != ours);
@@ -273,6 +271,46 @@ impl Reconciler {
                 Trouble::NotFound(_) | Trouble::Conflict(_) => Ok(None),
                 trouble => Err(trouble),
             },
+        }
+    }
+
+    /// Deletes those of these works that are not being deleted.
+    async fn delete_living<'a, K>(&self, works: impl Iterator<Item = &'a K>) -> Result<(), Trouble>
+    where
+        K: ResourceExt + 'a,
+    {
+        let living = works.filter(|work| work.meta().deletion_timestamp.is_none());
+        for result in self.delete(living.map(place)).await {
+            if let Written::Failed(why) | Written::Later(why) = result {
+                return Err(Trouble::Other(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the works of a set that the server has, whatever the watch has shown of them: works
+    /// made just before the set was deleted may not be in the cache yet, and once the set is gone
+    /// nobody looks for them. Returns whether there were any. Asked once, when the cache has none.
+    async fn delete_unseen(&self, set: &ManifestWorkReplicaSet) -> Result<bool, Trouble> {
+        let label = label(set);
+        if label.len() > LABEL_BYTES_MAX {
+            // None was ever made.
+            return Ok(false);
+        }
+        let api = Api::<ManifestWork>::all(self.client.clone());
+        let selector = format!("{}={label}", labels::REPLICA_SET);
+        let mut parameters = ListParams::default().labels(&selector).limit(PAGE_WORKS);
+        let mut found = false;
+        // All pages are of one revision, so that they end.
+        loop {
+            let page = api.list_metadata(&parameters).await;
+            let page = page.map_err(|error| Trouble::of(&error))?;
+            found |= !page.items.is_empty();
+            self.delete_living(page.items.iter()).await?;
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters.continue_token = Some(token),
+                None => return Ok(found),
+            }
         }
     }
 
@@ -309,6 +347,16 @@ fn settled(result: hyades_runtime::kube::Result<()>, action: &str) -> Written {
             trouble => Written::Failed(format!("{action}: {trouble}")),
         },
     }
+}
+
+/// The label by which the works of a set are found again.
+fn label(set: &ManifestWorkReplicaSet) -> String {
+    format!("{}.{}", set.namespace().unwrap_or_default(), set.name_any())
+}
+
+/// Mailbox and name of a work.
+fn place<K: ResourceExt>(work: &K) -> (String, String) {
+    (work.namespace().unwrap_or_default(), work.name_any())
 }
 
 /// The name of a set's work for a WEC: as generated by the server from the set's name, and yet the

@@ -8,6 +8,8 @@ use crate::placement::set;
 use crate::placement::wec;
 use hyades_api::conditions;
 use hyades_api::names::labels;
+use hyades_api::placement::Placement;
+use hyades_api::placement::PlacementDecision;
 use hyades_api::work::ManifestWork;
 use hyades_api::work::replica_set::ManifestWorkReplicaSet;
 use hyades_inventory::hub::Options;
@@ -77,6 +79,10 @@ fn sets(client: &Client) -> Api<ManifestWorkReplicaSet> {
 }
 
 async fn apply_set(its: &Its, value: &str, strategy: Value) {
+    apply_set_with(its, value, strategy, "Foreground").await;
+}
+
+async fn apply_set_with(its: &Its, value: &str, strategy: Value, deletion: &str) {
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
                      "metadata": {"name": "m", "namespace": "default"}, "data": {"a": value}});
     its.apply(&json!({
@@ -84,7 +90,7 @@ async fn apply_set(its: &Its, value: &str, strategy: Value) {
         "metadata": {"name": "web", "namespace": "team"},
         "spec": {"manifestWorkTemplate": {"workload": {"manifests": [map]}},
                  "placementRefs": [{"name": "p", "rolloutStrategy": strategy}],
-                 "cascadeDeletionPolicy": "Foreground"},
+                 "cascadeDeletionPolicy": deletion},
     }))
     .await;
 }
@@ -202,6 +208,79 @@ async fn a_set_makes_changes_and_removes_works_as_its_placement_chooses() {
             .is_none()
     })
     .await;
+}
+
+/// The works of the set, by uid.
+async fn uids(client: &Client) -> Vec<Option<String>> {
+    let api = Api::<ManifestWork>::all(client.clone());
+    let found = api.list(&ListParams::default()).await.expect("a list");
+    found.iter().map(ResourceExt::uid).collect()
+}
+
+#[tokio::test]
+async fn works_outlive_the_loss_of_decisions_and_a_placement_made_anew() {
+    let its = its(&["a", "b"]).await;
+    apply_set(&its, "1", json!({"type": "All"})).await;
+    until_works(&its, &[("a", "1"), ("b", "1")]).await;
+    let works = uids(&its.admin()).await;
+    let decisions = Api::<PlacementDecision>::namespaced(its.admin(), "team");
+    let placements = Api::<Placement>::namespaced(its.admin(), "team");
+    let decided = async |old: Option<String>| {
+        let old = &old;
+        its.until("there is a new decision", async |_| {
+            let found = decisions.get_opt("p-decision-1").await.expect("an answer");
+            found.is_some_and(|new| new.uid() != *old && new.status.decisions.len() == 2)
+        })
+        .await;
+    };
+    let old = decisions.get("p-decision-1").await.expect("the decision");
+    let deleted = decisions
+        .delete("p-decision-1", &DeleteParams::default())
+        .await;
+    deleted.expect("deleted");
+    decided(old.uid()).await;
+    // The set's next change comes after whatever it made of the loss.
+    apply_set(&its, "2", json!({"type": "All"})).await;
+    until_works(&its, &[("a", "2"), ("b", "2")]).await;
+    assert_eq!(uids(&its.admin()).await, works);
+
+    let deleted = placements.delete("p", &DeleteParams::default()).await;
+    deleted.expect("deleted");
+    its.until("its decision is gone", async |_| {
+        let found = decisions.get_opt("p-decision-1").await.expect("an answer");
+        found.is_none()
+    })
+    .await;
+    place(&its, "p", json!({})).await;
+    decided(None).await;
+    apply_set(&its, "3", json!({"type": "All"})).await;
+    until_works(&its, &[("a", "3"), ("b", "3")]).await;
+    assert_eq!(uids(&its.admin()).await, works);
+    until_said(&its, "PlacementVerified", "True", "AsExpected").await;
+}
+
+#[tokio::test]
+async fn a_set_deleted_as_its_works_are_made_leaves_none_behind() {
+    const ROUNDS: usize = 8;
+    let its = its(&["a", "b"]).await;
+    for round in 0..ROUNDS {
+        let policy = ["Background", "Foreground"][round % 2];
+        apply_set_with(&its, "1", json!({"type": "All"}), policy).await;
+        its.until("a work is made", async |admin| {
+            !works(admin).await.is_empty()
+        })
+        .await;
+        let deleted = sets(&its.admin())
+            .delete("web", &DeleteParams::default())
+            .await;
+        deleted.expect("deleted");
+        its.until("the set is gone", async |admin| {
+            let found = sets(admin).get_opt("web").await.expect("an answer");
+            found.is_none()
+        })
+        .await;
+        assert_eq!(works(&its.admin()).await, [], "round {round}, {policy}");
+    }
 }
 
 #[tokio::test]
