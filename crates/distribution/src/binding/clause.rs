@@ -24,8 +24,10 @@ pub(super) struct Policy {
     pub(super) cluster_selectors: Vec<Selector>,
     /// Any selects an object.
     pub(super) clauses: Vec<Clause>,
-    /// Which selectors cannot be read, with their place. They select nothing.
-    pub(super) problems: Vec<String>,
+    /// Which selectors of WECs cannot be read, with their place. They select nothing.
+    pub(super) cluster_problems: Vec<String>,
+    /// Which selectors of objects and of namespaces cannot be read, likewise.
+    pub(super) object_problems: Vec<String>,
 }
 
 /// A clause, read. `None` where a criterion matches everything.
@@ -43,22 +45,29 @@ pub(super) struct Clause {
 impl Policy {
     /// Reads a policy's spec.
     pub(super) fn read(spec: &BindingPolicySpec) -> Self {
-        let mut problems = Vec::new();
+        let mut cluster_problems = Vec::new();
         let cluster_selectors = read_selectors(
             &spec.cluster_selectors,
             "spec.clusterSelectors",
-            &mut problems,
+            &mut cluster_problems,
         );
+        let mut object_problems = Vec::new();
         let mut clauses = Vec::new();
         for (index, clause) in spec.downsync.iter().enumerate() {
             let place = format!("spec.downsync[{index}]");
-            clauses.push(Clause::read(clause, &place, &mut problems));
+            clauses.push(Clause::read(clause, &place, &mut object_problems));
         }
         Self {
             cluster_selectors,
             clauses,
-            problems,
+            cluster_problems,
+            object_problems,
         }
+    }
+
+    /// Everything that cannot be read.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &String> {
+        self.cluster_problems.iter().chain(&self.object_problems)
     }
 
     /// How an object is treated, if the policy means it: what all matching clauses say together.
@@ -407,7 +416,7 @@ mod tests {
             {"resources": ["pods"], "objectSelectors": [{}, {"matchLabels": {"-a b": "c"}}]},
         ]));
         assert_eq!(
-            policy.problems,
+            policy.object_problems,
             [
                 "spec.downsync[0].objectSelectors[1] is left out: matchLabels has the key \"-a b\", \
                  which no label can have; write NAME or DOMAIN/NAME"

@@ -26,21 +26,21 @@ const SINGLETON_EXAMPLES_MAX: usize = 4;
 /// Most names in a message about WECs: enough to find out what they have in common.
 const NAMES_MAX: usize = 5;
 
-/// What a policy's Binding is to say. `current` is what it says: of resources whose objects were not
-/// all seen, it is kept.
+/// What a policy's Binding is to say. `current` is what it says: it is kept where too little is
+/// known to say anything else, since what a Binding ceases to say is deleted in WECs.
 pub(super) fn spec(model: &Model, meant: &Meant, current: Option<&BindingSpec>) -> BindingSpec {
     let mut objects = BTreeMap::new();
     for bound in current.into_iter().flat_map(bound) {
         let key = ObjectKey::of(bound);
-        let is_unknown = match model.kind(&key.resource) {
-            Some(watched) => !watched.is_listed,
-            None => !model.are_kinds_known(),
-        };
-        if is_unknown {
+        if is_unseen(model, &key) || is_treatment_doubtful(model, meant, &key) {
             objects.insert(key, bound.clone());
         }
     }
     for (key, treatment) in &meant.objects {
+        // A clause that counts for nothing at present may have had its say in what is kept.
+        if objects.contains_key(&**key) && is_treatment_doubtful(model, meant, key) {
+            continue;
+        }
         let Some(watched) = model.kind(&key.resource) else {
             continue;
         };
@@ -63,11 +63,41 @@ pub(super) fn spec(model: &Model, meant: &Meant, current: Option<&BindingSpec>) 
             spec.workload.namespace_scope.push(bound);
         }
     }
-    let destinations = meant.destinations.iter().cloned();
+    let current = current.into_iter().flat_map(|spec| &spec.destinations);
+    let kept = current
+        .map(|destination| &destination.cluster_id)
+        .filter(|name| is_destination_kept(model, meant, name));
+    let destinations: BTreeSet<_> = meant.destinations.iter().chain(kept).cloned().collect();
     spec.destinations = destinations
+        .into_iter()
         .map(|cluster_id| Destination { cluster_id })
         .collect();
     spec
+}
+
+/// Whether nothing follows from not having seen an object.
+fn is_unseen(model: &Model, key: &ObjectKey) -> bool {
+    match model.kind(&key.resource) {
+        Some(watched) => !watched.is_listed,
+        None => !model.are_kinds_known(),
+    }
+}
+
+/// Whether a policy may treat an object that is there otherwise than its readable selectors and the
+/// namespaces seen so far say.
+fn is_treatment_doubtful(model: &Model, meant: &Meant, key: &ObjectKey) -> bool {
+    let policy = &meant.policy;
+    let waits_for_namespaces = policy.looks_at_namespaces()
+        && !model.are_namespaces_known()
+        && !key.name.namespace.is_empty();
+    (waits_for_namespaces || !policy.object_problems.is_empty()) && model.has_object(key)
+}
+
+/// Whether a WEC stays among the destinations that is no destination of itself. Transport sends
+/// nothing to one that is not accepted and lets its works stand; without it they would be deleted.
+fn is_destination_kept(model: &Model, meant: &Meant, name: &str) -> bool {
+    let may_be_meant = !meant.policy.cluster_problems.is_empty() && model.has_cluster(name);
+    may_be_meant || meant.waiting.contains(name)
 }
 
 fn bound(spec: &BindingSpec) -> impl Iterator<Item = &BoundObject> {
@@ -78,8 +108,9 @@ fn bound(spec: &BindingSpec) -> impl Iterator<Item = &BoundObject> {
         .chain(&workload.namespace_scope)
 }
 
-/// Whether a spec says just what a policy means, in the order in which it is written. It is asked at
-/// every change of any object, so it makes nothing.
+/// Whether a spec says just what a policy means, in the order in which it is written, beside the
+/// destinations that are kept. It is asked at every change of any object, so it makes nothing; where
+/// objects are kept it says no, and [`spec`] decides.
 pub(super) fn says(spec: &BindingSpec, model: &Model, meant: &Meant) -> bool {
     let workload = &spec.workload;
     let mut cluster_scope = workload.cluster_scope.iter();
@@ -99,11 +130,14 @@ pub(super) fn says(spec: &BindingSpec, model: &Model, meant: &Meant) -> bool {
             && bound.version == watched.kind.version
             && bound.modulation == *treatment
     });
-    let destinations = spec.destinations.iter().map(|it| &it.cluster_id);
+    let own = spec.destinations.iter().map(|it| &it.cluster_id);
+    let own = own.filter(|name| {
+        meant.destinations.contains(*name) || !is_destination_kept(model, meant, name)
+    });
     are_said
         && cluster_scope.next().is_none()
         && namespace_scope.next().is_none()
-        && destinations.eq(&meant.destinations)
+        && own.eq(&meant.destinations)
 }
 
 /// Whether two specs mean the same. The objects' versions when they were written do not count.
@@ -138,7 +172,7 @@ pub(super) fn status(
             let wanted = spec(model, meant, Some(&binding.spec));
             are_same(&binding.spec, &wanted)
         });
-    let mut errors = meant.policy.problems.clone();
+    let mut errors: Vec<_> = meant.policy.problems().cloned().collect();
     for (resource, trouble) in model.troubles(name) {
         errors.push(format!("{resource} cannot be watched: {trouble}"));
     }
@@ -240,7 +274,7 @@ fn not_accepted(meant: &Meant) -> Option<Statement> {
         more => format!(" and {more} more"),
     };
     let message = format!(
-        "matching WECs that are not accepted, or are leaving, get nothing: {}{more}; accept them \
+        "matching WECs that are not accepted, or are leaving, get nothing new: {}{more}; accept them \
          with clusteradm accept --clusters",
         names.join(", ")
     );

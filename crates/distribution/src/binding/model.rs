@@ -98,6 +98,20 @@ impl Model {
         self.kinds.get(resource)
     }
 
+    /// Whether all namespaces were seen, and so their labels.
+    pub(super) fn are_namespaces_known(&self) -> bool {
+        let watched = self.kind(&kinds::namespaces());
+        watched.is_some_and(|watched| watched.is_listed)
+    }
+
+    pub(super) fn has_object(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key)
+    }
+
+    pub(super) fn has_cluster(&self, name: &str) -> bool {
+        self.clusters.contains_key(name)
+    }
+
     pub(super) fn meant(&self, policy: &str) -> Option<&Meant> {
         self.policies.get(policy)
     }

@@ -194,6 +194,131 @@ fn what_was_not_seen_yet_stays_in_the_binding() {
     assert_eq!(model.troubles("p").len(), 1);
 }
 
+fn destinations_of(spec: &BindingSpec) -> Vec<&str> {
+    let destinations = spec.destinations.iter();
+    destinations.map(|it| it.cluster_id.as_str()).collect()
+}
+
+/// What a Binding says next; what [`says`] thinks of it is checked.
+fn next(model: &Model, current: &BindingSpec) -> BindingSpec {
+    let next = spec_of(model, Some(current));
+    let meant = model.meant("p").expect("the policy");
+    let is_said = says(current, model, meant);
+    assert!(!is_said || are_same(current, &next));
+    assert!(are_same(&next, &spec_of(model, Some(&next))), "it is final");
+    next
+}
+
+#[test]
+fn a_wec_that_is_accepted_no_more_stays_a_destination_and_one_that_never_was_becomes_none() {
+    let (mut model, _) = shop(json!({"resources": ["*"]}));
+    let before = spec_of(&model, None);
+    model.see_cluster("c1", &Labels::new(), false);
+    model.see_cluster("c3", &Labels::new(), false);
+    let after = next(&model, &before);
+    assert_eq!(destinations_of(&after), ["c1", "c2"]);
+    let meant = model.meant("p").expect("the policy");
+    assert!(says(&after, &model, meant), "without making a spec");
+    assert_eq!(destinations_of(&spec_of(&model, None)), ["c2"]);
+
+    let elsewhere = json!({"clusterSelectors": [{"matchLabels": {"a": "b"}}], "downsync": [{}]});
+    model.see_policy("p", &serde_json::from_value(elsewhere).expect("a spec"));
+    assert!(next(&model, &after).destinations.is_empty());
+    model.see_policy("p", &everything(json!([{}]), json!({})));
+    model.miss_cluster("c1");
+    assert_eq!(destinations_of(&next(&model, &after)), ["c2"]);
+}
+
+fn everything(clusters: Value, clause: Value) -> hyades_api::control::BindingPolicySpec {
+    let spec = json!({"clusterSelectors": clusters, "downsync": [clause]});
+    serde_json::from_value(spec).expect("a spec")
+}
+
+#[test]
+fn objects_chosen_by_their_namespace_stay_until_namespaces_are_known() {
+    let clause = json!({"namespaceSelectors": [{"matchLabels": {"tier": "prod"}}]});
+    let (mut full, _) = shop(clause.clone());
+    let namespaces = GroupResource::new("", "namespaces");
+    let shop_of = |tier: &str| Metadata {
+        resource_version: "8".to_owned(),
+        labels: Labels::from([("tier".to_owned(), tier.to_owned())]),
+    };
+    let namespace = ObjectKey {
+        resource: namespaces.clone(),
+        name: ObjectName::new("", "shop"),
+    };
+    full.see(namespace.clone(), shop_of("prod"));
+    let before = spec_of(&full, None);
+    assert_eq!(before.workload.namespace_scope.len(), 1);
+
+    let deployments = GroupResource::new("apps", "deployments");
+    let web = ObjectName::new("shop", "web");
+    let restarted = || {
+        let mut model = Model::default();
+        model.see_kinds(&kinds());
+        model.see_all_clusters();
+        model.see_policy("p", &everything(json!([{}]), clause.clone()));
+        let key = ObjectKey {
+            resource: deployments.clone(),
+            name: web.clone(),
+        };
+        model.see(key, Metadata::default());
+        model.see_all(&deployments, &HashSet::from([web.clone()]));
+        model
+    };
+    for (tier, count) in [("prod", 1), ("test", 0)] {
+        let mut model = restarted();
+        let kept = next(&model, &before);
+        assert_eq!(kept.workload, before.workload);
+        model.see(namespace.clone(), shop_of(tier));
+        model.see_all(&namespaces, &HashSet::from([namespace.name.clone()]));
+        let after = next(&model, &kept);
+        assert_eq!(after.workload.namespace_scope.len(), count, "{tier}");
+    }
+    let mut model = restarted();
+    model.see_all(&deployments, &HashSet::new());
+    let after = next(&model, &before);
+    assert!(after.workload.namespace_scope.is_empty(), "it is gone");
+}
+
+#[test]
+fn a_selector_that_cannot_be_read_takes_nothing_away() {
+    let unreadable = json!([{"matchLabels": {"-a b": "c"}}]);
+    let (mut model, policy) = shop(json!({"resources": ["*"], "createOnly": true}));
+    let before = spec_of(&model, None);
+
+    model.see_policy("p", &everything(unreadable.clone(), json!({})));
+    let after = next(&model, &before);
+    assert_eq!(destinations_of(&after), ["c1", "c2"]);
+    assert!(!after.workload.namespace_scope[0].modulation.create_only);
+    model.miss_cluster("c1");
+    assert_eq!(destinations_of(&next(&model, &after)), ["c2"]);
+
+    for field in ["objectSelectors", "namespaceSelectors"] {
+        let clause = json!({"createOnly": true, field: unreadable});
+        let spec =
+            json!({"clusterSelectors": [{}], "downsync": [clause, {"resources": ["deployments"]}]});
+        model.see_policy("p", &serde_json::from_value(spec).expect("a spec"));
+        let after = next(&model, &before);
+        assert_eq!(after.workload, before.workload, "{field}");
+        assert_eq!(destinations_of(&after), ["c2"]);
+        let lines = status_of(&model, &policy, Some(&binding(after)), None);
+        let place = format!("error: spec.downsync[0].{field}[0] is left out");
+        let is_told = lines.iter().any(|line| line.starts_with(&place));
+        assert!(is_told, "{lines:?}");
+    }
+    let namespaces = GroupResource::new("", "namespaces");
+    model.see_all(&namespaces, &HashSet::new());
+    assert!(next(&model, &before).workload.cluster_scope.is_empty());
+
+    model.see_policy(
+        "p",
+        &everything(json!([{}]), json!({"resources": ["pods"]})),
+    );
+    let after = next(&model, &before);
+    assert!(after.workload.namespace_scope.is_empty(), "it is mended");
+}
+
 #[test]
 fn the_status_follows_the_binding_to_its_answer() {
     let (model, policy) = shop(json!({"resources": ["*"]}));
@@ -277,6 +402,6 @@ fn wecs_that_wait_are_named() {
     }
     let written = binding(spec_of(&model, None));
     let lines = status_of(&model, &policy, Some(&written), None);
-    expect![[r#"DestinationsAccepted False Unavailable: matching WECs that are not accepted, or are leaving, get nothing: c3, c4, c5, c6, c7 and 2 more; accept them with clusteradm accept --clusters"#]]
+    expect![[r#"DestinationsAccepted False Unavailable: matching WECs that are not accepted, or are leaving, get nothing new: c3, c4, c5, c6, c7 and 2 more; accept them with clusteradm accept --clusters"#]]
     .assert_eq(lines.last().expect("a line"));
 }

@@ -55,7 +55,9 @@ impl Model {
             if is_destination {
                 moved.push(policy.clone());
             }
-            if is_destination || is_waiting {
+            // Where a selector of WECs cannot be read, the Binding may name one that is not meant.
+            let may_be_kept = cluster.is_none() && !meant.policy.cluster_problems.is_empty();
+            if is_destination || is_waiting || may_be_kept {
                 changed.insert(policy.clone());
             }
         }
