@@ -21,7 +21,8 @@
 //! - `write` alone writes works, `controller` all else.
 //!
 //! What is in doubt stays as it is in the WECs: objects that cannot be read, templates that fail, WECs
-//! that are not accepted. Nothing is written before all of both spaces was listed once.
+//! that are not accepted, works of other WDSes. Nothing is deleted from a mailbox before all that may
+//! replace it is there, and nothing is written before all of both spaces was listed once.
 
 pub mod clean;
 mod controller;

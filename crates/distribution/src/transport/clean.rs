@@ -6,9 +6,12 @@ use hyades_api::control::names::labels;
 use serde_json::Map;
 use serde_json::Value;
 
-/// Metadata that says something about the object in its WDS only.
-const METADATA: [&str; 9] = [
+/// Metadata that says something about the object in its WDS only. An object whose deletion is held
+/// up there is as it was until it is gone.
+const METADATA: [&str; 11] = [
     "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
     "finalizers",
     "generateName",
     "generation",
@@ -173,6 +176,15 @@ mod tests {
         cleaned(
             json!({"metadata": {"name": "a", "annotations":
                 {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}}),
+            json!({"metadata": {"name": "a"}}),
+        );
+    }
+
+    #[test]
+    fn a_deletion_that_a_finalizer_holds_up_changes_nothing() {
+        cleaned(
+            json!({"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "deletionGracePeriodSeconds": 0, "finalizers": ["f"]}}),
             json!({"metadata": {"name": "a"}}),
         );
     }

@@ -19,8 +19,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Errors of one Binding that its status tells, at most: a status is to be read, and each error has
-/// up to a kilobyte.
+/// Errors of one kind that the status of a Binding tells, at most: a status is to be read, and each
+/// error has up to a kilobyte.
 const MAX_ERRORS: usize = 20;
 
 /// Works by name.
@@ -67,6 +67,11 @@ impl Mailbox {
 
     pub(super) fn works(&self) -> impl Iterator<Item = &Arc<Work>> {
         self.shared.values().chain(self.own.values())
+    }
+
+    /// Whether all stays as it is, whatever it is to hold.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// How many works it is to hold.
@@ -128,12 +133,19 @@ pub(super) fn plan(binding: &Binding, model: &Model, limits: Limits, origin: &Or
     } else {
         fill_bundled(&mut plan, binding, model, &prepared, limits, origin);
     }
-    let more = plan.errors.len().saturating_sub(MAX_ERRORS);
-    if more > 0 {
-        plan.errors.truncate(MAX_ERRORS);
-        plan.errors.push(format!("and {more} more errors"));
-    }
+    plan.errors = limited(std::mem::take(&mut plan.errors), "errors");
     plan
+}
+
+/// As many errors as a status tells, and the number of the others.
+pub(super) fn limited(errors: impl IntoIterator<Item = String>, what: &str) -> Vec<String> {
+    let mut errors = errors.into_iter();
+    let mut told: Vec<String> = errors.by_ref().take(MAX_ERRORS).collect();
+    let more = errors.count();
+    if more > 0 {
+        told.push(format!("and {more} more {what}"));
+    }
+    told
 }
 
 fn prepare(bound: &BoundObject, model: &Model, plan: &mut Plan) -> Option<Prepared> {
@@ -185,7 +197,7 @@ fn wrap_all(
     let (works, too_large) = wrap(manifests, limits, origin);
     for object in too_large {
         errors.push(format!(
-            "{} has {} bytes as JSON, more than the limit of {} for a work: it is left out; make it smaller",
+            "{} has {} bytes as JSON, more than the limit of {} for a work: WECs keep what they have of it; make it smaller",
             object.key, object.bytes, limits.max_bytes
         ));
         kept.insert(object.work);
@@ -264,7 +276,7 @@ fn fill_bundled(
     let is_broken = prepared
         .iter()
         .any(|one| matches!(one, Prepared::Broken(_)));
-    let is_kept = is_broken || !plan.missing.is_empty();
+    let mut is_kept = is_broken || !plan.missing.is_empty();
     let mut failures = Failures::default();
     let mut common: Option<Arc<Works>> = None;
     for name in destinations(plan, binding, model) {
@@ -301,9 +313,12 @@ fn fill_bundled(
             &mut BTreeSet::new(),
             &mut errors,
         );
+        // What is left out may be in any of the works that are there.
+        mailbox.is_kept |= !errors.is_empty();
         if plan.is_customised {
             mailbox.own = works;
         } else {
+            is_kept = mailbox.is_kept;
             mailbox.shared = Arc::new(works);
             common = Some(mailbox.shared.clone());
         }
@@ -358,6 +373,16 @@ impl Failures {
             }
             errors
         })
+    }
+}
+
+impl Action {
+    pub(super) fn mailbox(&self) -> &str {
+        match self {
+            Self::Create { mailbox, .. }
+            | Self::Update { mailbox, .. }
+            | Self::Delete { mailbox, .. } => mailbox,
+        }
     }
 }
 

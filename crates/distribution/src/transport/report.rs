@@ -1,6 +1,8 @@
 //! What a Binding's status says of its works.
 
+use super::plan::Mailbox;
 use super::plan::Plan;
+use super::plan::limited;
 use super::seen::Applied;
 use super::seen::Mailboxes;
 use super::write::Failure;
@@ -11,6 +13,7 @@ use hyades_api::control::Binding;
 use hyades_api::control::BindingStatus;
 use hyades_api::control::names::conditions as types;
 use hyades_api::control::names::reasons;
+use hyades_runtime::Trouble;
 use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -46,12 +49,18 @@ impl Account<'_> {
             errors: self.plan.errors.clone(),
         };
         if self.tells_missing {
-            status.errors.extend(self.plan.missing.iter().map(|key| {
+            let missing = self.plan.missing.iter().map(|key| {
                 format!(
                     "{key} is named and cannot be read from the WDS: what WECs have of it stays"
                 )
-            }));
+            });
+            status.errors.extend(limited(missing, "missing objects"));
         }
+        let conflicts = self.failures.iter();
+        let mut conflicts: Vec<String> = conflicts.filter_map(conflict).collect();
+        // Writes end in any order; the status is to stay the same.
+        conflicts.sort();
+        status.errors.extend(limited(conflicts, "conflicts"));
         let has_errors = !status.errors.is_empty();
         for statement in [self.synced(has_errors), self.ready()] {
             conditions::set(&mut status.conditions, &statement, now.clone());
@@ -109,7 +118,12 @@ impl Account<'_> {
         for (wec, quote) in count.quotes.iter().take(MAX_QUOTED) {
             let _ = write!(message, "; {wec}: {quote}");
         }
-        let (status, reason) = if count.applied == count.works {
+        let is_held_up = self.is_held_up();
+        if is_held_up {
+            message
+                .push_str("; some objects are held up as they are: see the errors in the status");
+        }
+        let (status, reason) = if count.applied == count.works && !is_held_up {
             (Status::True, reasons::AVAILABLE)
         } else if count.failed > 0 {
             (Status::False, reasons::UNAVAILABLE)
@@ -117,6 +131,14 @@ impl Account<'_> {
             (Status::False, reasons::CREATING)
         };
         Statement::new(types::READY, status, reason, "").with_message(message)
+    }
+
+    /// Whether WECs may have something else than what the Binding means, all works applied.
+    fn is_held_up(&self) -> bool {
+        let plan = self.plan;
+        !plan.errors.is_empty()
+            || !plan.missing.is_empty()
+            || plan.mailboxes.values().any(Mailbox::is_kept)
     }
 
     fn count(&self) -> Count {
@@ -141,5 +163,70 @@ impl Account<'_> {
             }
         }
         count
+    }
+}
+
+/// What a failure says of a work of another WDS, which only people can settle.
+fn conflict(failure: &Failure) -> Option<String> {
+    match &failure.trouble {
+        Trouble::AlreadyExists(detail) => Some(detail.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::GroupResource;
+    use crate::object::ObjectKey;
+    use crate::object::ObjectName;
+    use hyades_api::control::BindingSpec;
+    use jiff::Timestamp;
+
+    fn status(plan: &Plan) -> BindingStatus {
+        let account = Account {
+            binding: &Binding::new("shop", BindingSpec::default()),
+            plan,
+            seen: &Mailboxes::new(),
+            failures: &[],
+            tells_missing: true,
+        };
+        account.status(&Time(Timestamp::UNIX_EPOCH))
+    }
+
+    fn is_ready(plan: &Plan) -> bool {
+        conditions::is_true(&status(plan).conditions, types::READY)
+    }
+
+    #[test]
+    fn many_missing_objects_are_counted() {
+        let missing = |index| ObjectKey {
+            resource: GroupResource::new("", "configmaps"),
+            name: ObjectName::new("default", format!("m{index}")),
+        };
+        let plan = Plan {
+            missing: (0..30).map(missing).collect(),
+            ..Plan::default()
+        };
+        let errors = status(&plan).errors;
+        assert_eq!(errors.len(), 21);
+        assert!(errors[0].starts_with("configmaps default/m0 is named"));
+        assert_eq!(errors[20], "and 10 more missing objects");
+    }
+
+    #[test]
+    fn a_binding_is_not_ready_while_anything_of_it_is_held_up() {
+        assert!(is_ready(&Plan::default()));
+        assert!(!is_ready(&Plan {
+            errors: vec!["a template fails".to_owned()],
+            ..Plan::default()
+        }));
+        assert!(!is_ready(&Plan {
+            missing: vec![ObjectKey {
+                resource: GroupResource::new("", "configmaps"),
+                name: ObjectName::new("default", "a"),
+            }],
+            ..Plan::default()
+        }));
     }
 }

@@ -16,6 +16,7 @@ use hyades_runtime::kube;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::Resource;
+use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::DeleteParams;
 use hyades_runtime::kube::api::Patch;
 use hyades_runtime::kube::api::PatchParams;
@@ -24,6 +25,8 @@ use hyades_runtime::kube::core::Request;
 use serde_json::Value;
 use serde_json::json;
 use serde_json::value::RawValue;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -32,15 +35,65 @@ use std::sync::PoisonError;
 /// connection, and the watches need some of those.
 const WRITES_IN_FLIGHT: usize = 64;
 
-/// After so many failures the rest of the writes is left for the next try: a server that refuses
-/// these refuses the others.
-const MAX_FAILURES: usize = 32;
+/// After so many failures the rest of a mailbox is left for the next try: a server that refuses
+/// these refuses the others there. Other mailboxes have writes of their own.
+const MAX_FAILURES: usize = 8;
 
 /// A write that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) what: String,
     pub(super) trouble: Trouble,
+}
+
+/// What went wrong so far.
+#[derive(Debug, Default)]
+struct Tally {
+    failures: Vec<Failure>,
+    of_mailboxes: HashMap<String, usize>,
+    /// Whether the ITS cannot be worked with at all.
+    is_cut_off: bool,
+}
+
+impl Tally {
+    fn failures_in(&self, mailbox: &str) -> usize {
+        self.of_mailboxes.get(mailbox).copied().unwrap_or_default()
+    }
+
+    /// Whether the rest of a mailbox is left for the next try.
+    fn leaves(&self, mailbox: &str) -> bool {
+        self.is_cut_off || self.failures_in(mailbox) >= MAX_FAILURES
+    }
+
+    fn note(&mut self, action: &Action, trouble: Trouble) {
+        let mailbox = action.mailbox().to_owned();
+        *self.of_mailboxes.entry(mailbox).or_default() += 1;
+        self.is_cut_off |= concerns_all(&trouble);
+        self.failures.push(Failure {
+            what: action.to_string(),
+            trouble,
+        });
+    }
+}
+
+/// Whether the trouble is with the connection, and not with one write.
+fn concerns_all(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::NameNotFound(_)
+        | Trouble::Refused(_)
+        | Trouble::TimedOut(_)
+        | Trouble::Untrusted(_)
+        | Trouble::Unauthorized(_)
+        | Trouble::NotAnApiServer(_) => true,
+        Trouble::Forbidden(_)
+        | Trouble::NotFound(_)
+        | Trouble::Conflict(_)
+        | Trouble::AlreadyExists(_)
+        | Trouble::Gone(_)
+        | Trouble::Busy(_)
+        | Trouble::Invalid(_)
+        | Trouble::Other(_) => false,
+    }
 }
 
 /// Writes works of one Binding.
@@ -53,32 +106,38 @@ pub(super) struct Writer<'w> {
 }
 
 impl Writer<'_> {
-    /// Performs all actions; what failed is returned.
+    /// Performs all actions; what failed is returned. Nothing of a mailbox is deleted before all
+    /// that may replace it is written there.
     pub(super) async fn perform(&self, actions: Vec<Action>) -> Vec<Failure> {
-        let mut failures = Vec::new();
-        let mut running = stream::iter(actions)
-            .map(|action| async move {
-                let done = self.perform_one(&action).await;
-                done.map_err(|trouble| Failure {
-                    what: action.to_string(),
-                    trouble,
-                })
-            })
-            .buffer_unordered(WRITES_IN_FLIGHT);
-        while let Some(done) = running.next().await {
-            failures.extend(done.err());
-            if failures.len() >= MAX_FAILURES {
-                break;
+        let is_delete = |action: &Action| matches!(action, Action::Delete { .. });
+        let (mut deletes, writes): (Vec<_>, Vec<_>) = actions.into_iter().partition(is_delete);
+        let tally = RefCell::new(Tally::default());
+        self.pass(writes, &tally).await;
+        deletes.retain(|action| tally.borrow().failures_in(action.mailbox()) == 0);
+        self.pass(deletes, &tally).await;
+        tally.into_inner().failures
+    }
+
+    /// Performs actions, of each mailbox until too many have failed there.
+    async fn pass(&self, actions: Vec<Action>, tally: &RefCell<Tally>) {
+        let each = |action: Action| async move {
+            if tally.borrow().leaves(action.mailbox()) {
+                return;
             }
-        }
-        failures
+            if let Err(trouble) = self.perform_one(&action).await {
+                tally.borrow_mut().note(&action, trouble);
+            }
+        };
+        stream::iter(actions)
+            .for_each_concurrent(WRITES_IN_FLIGHT, each)
+            .await;
     }
 
     async fn perform_one(&self, action: &Action) -> Result<(), Trouble> {
         match action {
             Action::Create { mailbox, work } => match self.create(mailbox, work).await {
-                // Somebody took its labels off, so that it was not seen.
-                Err(Trouble::AlreadyExists(_)) => self.update(mailbox, work).await,
+                // It was not seen, for its labels say something else.
+                Err(Trouble::AlreadyExists(_)) => self.adopt(mailbox, work).await,
                 done => done,
             },
             Action::Update { mailbox, work } => self.update(mailbox, work).await,
@@ -127,6 +186,22 @@ impl Writer<'_> {
         let request = request.create(&parameters, body.into_bytes());
         let request = request.map_err(|error| Trouble::Other(error.to_string()))?;
         self.note(self.its.request(request).await, work)
+    }
+
+    /// Takes over a work whose labels somebody took off, and leaves alone one of another WDS.
+    async fn adopt(&self, mailbox: &str, work: &Work) -> Result<(), Trouble> {
+        let api = Api::<SeenWork>::namespaced(self.its.clone(), mailbox);
+        let found = api.get_metadata(&work.name).await;
+        let found = found.map_err(|error| Trouble::of(&error))?;
+        match found.labels().get(labels::ORIGIN_WDS) {
+            Some(other) if *other != label_value(&self.origin.wds) => {
+                Err(Trouble::AlreadyExists(format!(
+                    "work {} in mailbox {mailbox} belongs to WDS {other} and stays as it is: give the Binding another name",
+                    work.name
+                )))
+            }
+            _ => self.update(mailbox, work).await,
+        }
     }
 
     async fn update(&self, mailbox: &str, work: &Work) -> Result<(), Trouble> {
