@@ -5,6 +5,8 @@ use crate::object::GroupResource;
 use crate::object::ObjectKey;
 use hyades_api::control::names::CONTROL_GROUP;
 use hyades_api::control::names::SYSTEM_NAMESPACE;
+use hyades_runtime::Trouble;
+use hyades_runtime::k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use hyades_runtime::kube;
 use hyades_runtime::kube::Client;
 use hyades_runtime::kube::Discovery;
@@ -13,6 +15,8 @@ use hyades_runtime::kube::discovery::ApiGroup;
 use hyades_runtime::kube::discovery::verbs;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::collections::HashSet;
 
 /// Groups that describe a cluster's own workings and nobody's workload, as upstream leaves them out.
 const GROUPS_LEFT_OUT: [&str; 5] = [
@@ -78,6 +82,57 @@ pub(crate) async fn discover(client: &Client) -> kube::Result<Discovery> {
         Ok(found) => Ok(found),
         // A server from before aggregated discovery is asked group by group.
         Err(_) => Discovery::new(client.clone()).run().await,
+    }
+}
+
+/// Asks a WDS itself about kinds that its discovery shows no more, and returns those of which it does
+/// not say that they are gone. Discovery leaves out, or shows empty, what an aggregated API server
+/// serves while it is down; its group and version then answer with an error that is not 404.
+pub(super) async fn not_surely_gone(
+    client: &Client,
+    missing: BTreeMap<GroupResource, Kind>,
+) -> BTreeMap<GroupResource, Kind> {
+    let mut shown = HashMap::new();
+    let mut doubtful = BTreeMap::new();
+    for (resource, kind) in missing {
+        let api_version = kind.api_resource(&resource).api_version;
+        if !shown.contains_key(&api_version) {
+            let answer = match resource.group.as_str() {
+                "" => client.list_core_api_resources(&api_version).await,
+                _ => client.list_api_group_resources(&api_version).await,
+            };
+            shown.insert(api_version.clone(), plurals(answer));
+        }
+        let is_gone = match &shown[&api_version] {
+            Ok(plurals) => !plurals.contains(&resource.resource),
+            Err(trouble) => {
+                tracing::warn!(
+                    "{resource} is missing in discovery, and reading {api_version} failed: \
+                     {trouble}; going on as if it were there"
+                );
+                false
+            }
+        };
+        if !is_gone {
+            doubtful.insert(resource, kind);
+        }
+    }
+    doubtful
+}
+
+/// The resources that an API version says can be watched: none if it does not exist.
+fn plurals(answer: kube::Result<APIResourceList>) -> Result<HashSet<String>, Trouble> {
+    match answer {
+        Ok(list) => {
+            let resources = list.resources.into_iter();
+            let watchable = resources.filter(|resource| {
+                let can = |verb: &str| resource.verbs.iter().any(|own| own == verb);
+                can(verbs::LIST) && can(verbs::WATCH)
+            });
+            Ok(watchable.map(|resource| resource.name).collect())
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(HashSet::new()),
+        Err(error) => Err(Trouble::of(&error)),
     }
 }
 
@@ -160,6 +215,64 @@ pub(super) fn belongs_to_the_space(key: &ObjectKey, labels: &Labels) -> bool {
 mod tests {
     use super::*;
     use crate::object::ObjectName;
+    use http::Request;
+    use http::Response;
+    use hyades_runtime::kube::client::Body;
+    use serde_json::json;
+    use std::convert::Infallible;
+
+    /// An API server of one served group and version, one that is down and none else.
+    fn half_an_api_server() -> Client {
+        let service = tower::service_fn(async |request: Request<Body>| {
+            let status = |code: u16, reason: &str| {
+                let status = json!({
+                    "kind": "Status", "apiVersion": "v1", "status": "Failure",
+                    "message": "x", "reason": reason, "code": code,
+                });
+                (code, status)
+            };
+            let (code, body) = match request.uri().path() {
+                "/apis/apps/v1" => {
+                    let resource = json!({
+                        "name": "deployments", "singularName": "", "namespaced": true,
+                        "kind": "Deployment", "verbs": ["list", "watch"],
+                    });
+                    let list = json!({
+                        "kind": "APIResourceList", "apiVersion": "v1",
+                        "groupVersion": "apps/v1", "resources": [resource],
+                    });
+                    (200, list)
+                }
+                "/apis/down.example.com/v1" => status(503, "ServiceUnavailable"),
+                _ => status(404, "NotFound"),
+            };
+            let body = body.to_string().into_bytes();
+            let answer = Response::builder().status(code).body(Body::from(body));
+            Ok::<_, Infallible>(answer.expect("an answer"))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn a_kind_is_gone_only_if_its_own_version_says_so() {
+        let missing = [
+            ("apps", "deployments"),
+            ("apps", "replicasets"),
+            ("down.example.com", "widgets"),
+            ("gone.example.com", "widgets"),
+        ];
+        let missing = missing.map(|(group, plural)| {
+            let kind = Kind {
+                version: "v1".to_owned(),
+                kind: String::new(),
+                is_selectable: true,
+            };
+            (GroupResource::new(group, plural), kind)
+        });
+        let kept = not_surely_gone(&half_an_api_server(), missing.into()).await;
+        let kept: Vec<_> = kept.keys().map(ToString::to_string).collect();
+        assert_eq!(kept, ["deployments.apps", "widgets.down.example.com"]);
+    }
 
     #[test]
     fn a_clusters_own_workings_are_left_out_and_everything_else_is_not() {

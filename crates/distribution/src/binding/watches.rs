@@ -112,7 +112,9 @@ impl Watches {
             let pause = match kinds::discover(&client).await {
                 Ok(discovery) => {
                     backoff.reset();
-                    let found = kinds::watched(&discovery, &groups);
+                    let mut found = kinds::watched(&discovery, &groups);
+                    let missing = self.missing(&found);
+                    found.extend(kinds::not_surely_gone(&client, missing).await);
                     self.keep(found);
                     echoes.next().copied().unwrap_or(KINDS_PERIOD)
                 }
@@ -135,6 +137,15 @@ impl Watches {
                 }
             }
         }
+    }
+
+    /// The kinds that are watched and were not found.
+    fn missing(&self, found: &BTreeMap<GroupResource, Kind>) -> BTreeMap<GroupResource, Kind> {
+        let running = self.running.iter();
+        let missing = running.filter(|(resource, _)| !found.contains_key(*resource));
+        missing
+            .map(|(resource, watch)| (resource.clone(), watch.kind.clone()))
+            .collect()
     }
 
     fn keep(&mut self, found: BTreeMap<GroupResource, Kind>) {
