@@ -320,6 +320,23 @@ impl Model {
         })
     }
 
+    /// A list of works begins.
+    pub(super) fn begin_work_list(&mut self) {
+        self.seen.begin_list();
+    }
+
+    /// A work of the list under way.
+    pub(super) fn list_work(&mut self, work: &SeenWork) {
+        self.seen.list(work);
+    }
+
+    /// The list of works is complete.
+    pub(super) fn end_work_list(&mut self) -> Concerned {
+        let mut concerned = self.seen.end_list();
+        concerned.extend(self.see_list(Watched::Works));
+        concerned
+    }
+
     /// A work is new or was modified, as a watch or the answer to a write shows it.
     pub(super) fn see_work(&mut self, work: &SeenWork) -> Concerned {
         self.seen.see(work)

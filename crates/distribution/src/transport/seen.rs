@@ -18,6 +18,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// A work without its content: what is kept is a digest.
 #[derive(Clone, Debug, Deserialize)]
@@ -128,6 +129,31 @@ impl State {
     }
 }
 
+/// A work as a watch or the answer to a write shows it.
+#[derive(Debug)]
+struct Sight {
+    owner: Option<BindingName>,
+    state: State,
+}
+
+impl Sight {
+    fn of(work: &SeenWork) -> Self {
+        Self {
+            owner: work.binding(),
+            state: State {
+                version: version(work),
+                digest: work.spec,
+                written: None,
+                is_going: work.metadata.deletion_timestamp.is_some(),
+                applied: Applied::of(work),
+            },
+        }
+    }
+}
+
+/// Mailbox and name of a work.
+type Place = (String, String);
+
 /// The works of one Binding, by mailbox and name.
 pub(super) type Mailboxes = BTreeMap<String, HashMap<String, State>>;
 
@@ -135,8 +161,10 @@ pub(super) type Mailboxes = BTreeMap<String, HashMap<String, State>>;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     of_bindings: HashMap<BindingName, Mailboxes>,
-    /// Whose each work is, by mailbox and name: labels can be changed by hand.
-    owners: HashMap<(String, String), BindingName>,
+    /// Whose each work is: labels can be changed by hand.
+    owners: HashMap<Place, BindingName>,
+    /// Of a list that is under way: what was listed, or written since it began.
+    incoming: Option<HashMap<Place, Sight>>,
     none: Mailboxes,
 }
 
@@ -146,23 +174,60 @@ impl Seen {
         self.of_bindings.get(binding).unwrap_or(&self.none)
     }
 
-    fn state(&mut self, key: &(String, String)) -> Option<&mut State> {
+    fn state(&mut self, key: &Place) -> Option<&mut State> {
         let mailboxes = self.of_bindings.get_mut(self.owners.get(key)?)?;
         mailboxes.get_mut(&key.0)?.get_mut(&key.1)
     }
 
-    pub(super) fn see(&mut self, work: &SeenWork) -> Concerned {
-        let version = version(work);
-        let (mut before, mut concerned) = (None, Concerned::new());
-        if let Some(state) = self.state(&place(work)) {
-            if state.version > version {
-                // The answer to a write was faster than the watch.
-                return concerned;
+    /// A list begins.
+    pub(super) fn begin_list(&mut self) {
+        self.incoming = Some(HashMap::new());
+    }
+
+    /// A work of the list under way.
+    pub(super) fn list(&mut self, work: &SeenWork) {
+        let sight = Sight::of(work);
+        let incoming = self.incoming.get_or_insert_default();
+        match incoming.entry(place(work)) {
+            // It was written after the server had looked.
+            Entry::Occupied(newer) if newer.get().state.version > sight.state.version => {}
+            entry => {
+                entry.insert_entry(sight);
             }
-            before = Some(state.clone());
         }
-        let owner = work.binding();
-        let key = place(work);
+    }
+
+    /// The list is complete. It replaces what was seen, whatever the versions: an ITS that was
+    /// restored from a backup counts from an earlier one.
+    pub(super) fn end_list(&mut self) -> Concerned {
+        let incoming = self.incoming.take().unwrap_or_default();
+        let known = self.owners.keys();
+        let gone: Vec<Place> = known
+            .filter(|key| !incoming.contains_key(*key))
+            .cloned()
+            .collect();
+        let mut concerned: Concerned = gone.iter().filter_map(|key| self.remove(key)).collect();
+        for (key, sight) in incoming {
+            concerned.extend(self.accept(key, sight));
+        }
+        concerned
+    }
+
+    /// A work is new or was modified.
+    pub(super) fn see(&mut self, work: &SeenWork) -> Concerned {
+        let (key, sight) = (place(work), Sight::of(work));
+        let known = self.state(&key);
+        if known.is_some_and(|state| state.version > sight.state.version) {
+            // The answer to a write was faster than the watch.
+            return Concerned::new();
+        }
+        self.accept(key, sight)
+    }
+
+    fn accept(&mut self, key: Place, sight: Sight) -> Concerned {
+        let mut concerned = Concerned::new();
+        let mut before = self.state(&key).cloned();
+        let Sight { owner, mut state } = sight;
         if self.owners.get(&key) != owner.as_ref() {
             concerned.extend(self.remove(&key));
             before = None;
@@ -170,13 +235,12 @@ impl Seen {
         let Some(owner) = owner else {
             return concerned;
         };
-        let state = State {
-            version,
-            digest: work.spec,
-            written: before.as_ref().and_then(|before| before.written),
-            is_going: work.metadata.deletion_timestamp.is_some(),
-            applied: Applied::of(work),
-        };
+        if let Some(before) = &before {
+            state.written = before.written;
+            // A deletion is known before it is seen.
+            state.is_going |= before.is_going && before.version == state.version;
+        }
+        let version = state.version;
         let is_same = before.is_some_and(|before| State { version, ..before } == state);
         self.owners.insert(key.clone(), owner.clone());
         let mailboxes = self.of_bindings.entry(owner.clone()).or_default();
@@ -199,7 +263,7 @@ impl Seen {
         self.remove(&place(work)).into_iter().collect()
     }
 
-    fn remove(&mut self, key: &(String, String)) -> Option<BindingName> {
+    fn remove(&mut self, key: &Place) -> Option<BindingName> {
         let owner = self.owners.remove(key)?;
         if let Some(mailboxes) = self.of_bindings.get_mut(&owner) {
             if let Some(works) = mailboxes.get_mut(&key.0) {
@@ -223,13 +287,17 @@ impl Seen {
 
     pub(super) fn note_written(&mut self, work: &SeenWork, wanted: ContentDigest) {
         let echoed = work.spec;
+        if self.incoming.is_some() {
+            // The server may have looked before.
+            self.list(work);
+        }
         if let Some(state) = self.state(&place(work)) {
             state.written = Some((wanted, echoed));
         }
     }
 }
 
-fn place(work: &SeenWork) -> (String, String) {
+fn place(work: &SeenWork) -> Place {
     (work.namespace().unwrap_or_default(), work.name_any())
 }
 
@@ -285,6 +353,67 @@ mod tests {
             ["b"]
         );
         assert!(seen.of("b").is_empty());
+    }
+
+    fn says(seen: &Seen, spec: &Value) -> bool {
+        let work = seen.of("b").get("cluster1").and_then(|all| all.get("w"));
+        work.is_some_and(|work| work.says(ContentDigest::of(spec)))
+    }
+
+    #[test]
+    fn a_list_replaces_what_was_seen_even_if_versions_go_back() {
+        let (new, old) = (json!({"a": 1}), json!({"a": 0}));
+        let mut seen = Seen::default();
+        seen.see(&work("100", "b", new.clone(), json!({})));
+        seen.begin_list();
+        seen.list(&work("50", "b", old.clone(), json!({})));
+        assert!(says(&seen, &new), "the list is not complete");
+        assert_eq!(names(seen.end_list()), ["b"]);
+        assert!(says(&seen, &old));
+        assert_eq!(
+            names(seen.see(&work("51", "b", new.clone(), json!({})))),
+            ["b"]
+        );
+        assert!(says(&seen, &new));
+
+        seen.begin_list();
+        seen.list(&work("51", "b", new.clone(), json!({})));
+        assert_eq!(names(seen.end_list()), [""; 0]);
+        seen.begin_list();
+        assert_eq!(names(seen.end_list()), ["b"]);
+        assert!(seen.of("b").is_empty());
+    }
+
+    #[test]
+    fn what_is_written_after_a_list_began_outlasts_it() {
+        let (new, old) = (json!({"a": 1}), json!({"a": 0}));
+        let write = |seen: &mut Seen, version: &str| {
+            let answer = work(version, "b", new.clone(), json!({}));
+            seen.see(&answer);
+            seen.note_written(&answer, ContentDigest::of(&new));
+        };
+        // It replaces what the server listed, in whatever order the two arrive.
+        for is_listed_first in [true, false] {
+            let mut seen = Seen::default();
+            // From before a restore.
+            seen.see(&work("100", "b", old.clone(), json!({})));
+            seen.begin_list();
+            let listed = work("50", "b", old.clone(), json!({}));
+            if is_listed_first {
+                seen.list(&listed);
+            }
+            write(&mut seen, "60");
+            if !is_listed_first {
+                seen.list(&listed);
+            }
+            seen.end_list();
+            assert!(says(&seen, &new));
+        }
+        let mut seen = Seen::default();
+        seen.begin_list();
+        write(&mut seen, "60");
+        seen.end_list();
+        assert!(says(&seen, &new), "the server looked before it was there");
     }
 
     #[test]

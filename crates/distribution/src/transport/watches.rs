@@ -25,6 +25,7 @@ use hyades_runtime::follow::Follower;
 use hyades_runtime::k8s_openapi::api::core::v1::ConfigMap;
 use hyades_runtime::kube::Api;
 use hyades_runtime::kube::Client;
+use hyades_runtime::kube::Resource;
 use hyades_runtime::kube::ResourceExt;
 use hyades_runtime::kube::api::ApiResource;
 use hyades_runtime::kube::api::DynamicObject;
@@ -167,24 +168,27 @@ pub(super) fn config_maps(its: &Client, shared: Arc<Shared>) -> Cache<ConfigMap>
     )
 }
 
-pub(super) fn works(its: &Client, wds: &str, shared: Arc<Shared>) -> Cache<SeenWork> {
+pub(super) fn works(its: &Client, wds: &str, shared: Arc<Shared>) -> Follower {
     let selector = format!("{}={}", labels::ORIGIN_WDS, label_value(wds));
-    let config = watcher::Config::default().labels(&selector);
-    controller::watch(
-        Api::<SeenWork>::all(its.clone()),
-        config,
-        move |change| match change {
-            Change::Applied(work) => {
-                let concerned = shared.model().see_work(work);
-                for binding in concerned {
-                    shared
-                        .queue
-                        .add_after(Key::Binding(binding), REPORTS_SETTLE);
-                }
+    let on_event = move |event| match event {
+        Event::Init => shared.model().begin_work_list(),
+        Event::InitApply(work) => shared.model().list_work(&work),
+        Event::InitDone => shared.tell(Model::end_work_list),
+        Event::Apply(work) => {
+            let concerned = shared.model().see_work(&work);
+            for binding in concerned {
+                let key = Key::Binding(binding);
+                shared.queue.add_after(key, REPORTS_SETTLE);
             }
-            Change::Deleted(work) => shared.tell(|model| model.miss_work(work)),
-            Change::Synced => shared.list(Watched::Works),
-        },
+        }
+        Event::Delete(work) => shared.tell(|model| model.miss_work(&work)),
+    };
+    follow::follow(
+        Api::<SeenWork>::all(its.clone()),
+        watcher::Config::default().labels(&selector),
+        SeenWork::plural(&()).into_owned(),
+        on_event,
+        |_| {},
     )
 }
 
