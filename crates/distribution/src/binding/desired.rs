@@ -29,39 +29,45 @@ const NAMES_MAX: usize = 5;
 /// What a policy's Binding is to say. `current` is what it says: it is kept where too little is
 /// known to say anything else, since what a Binding ceases to say is deleted in WECs.
 pub(super) fn spec(model: &Model, meant: &Meant, current: Option<&BindingSpec>) -> BindingSpec {
-    let mut objects = BTreeMap::new();
+    let mut kept = BTreeMap::new();
     for bound in current.into_iter().flat_map(bound) {
         let key = ObjectKey::of(bound);
         if is_unseen(model, &key) || is_treatment_doubtful(model, meant, &key) {
-            objects.insert(key, bound.clone());
+            kept.insert(key, bound.clone());
         }
     }
-    for (key, treatment) in &meant.objects {
+    let versions = model.resource_versions(&meant.objects);
+    let said = meant.objects.iter().zip(versions);
+    let said = said.filter_map(|((key, treatment), version)| {
         // A clause that counts for nothing at present may have had its say in what is kept.
-        if objects.contains_key(&**key) && is_treatment_doubtful(model, meant, key) {
-            continue;
+        if kept.contains_key(&**key) && is_treatment_doubtful(model, meant, key) {
+            return None;
         }
-        let Some(watched) = model.kind(&key.resource) else {
-            continue;
-        };
+        let watched = model.kind(&key.resource)?;
         let bound = BoundObject {
             group: key.resource.group.clone(),
             version: watched.kind.version.clone(),
             resource: key.resource.resource.clone(),
             namespace: key.name.namespace.clone(),
             name: key.name.name.clone(),
-            resource_version: model.resource_version(key).to_owned(),
+            resource_version: version.to_owned(),
             modulation: treatment.clone(),
         };
-        objects.insert((**key).clone(), bound);
-    }
+        Some((key, bound))
+    });
     let mut spec = BindingSpec::default();
-    for (key, bound) in objects {
-        if key.name.namespace.is_empty() {
-            spec.workload.cluster_scope.push(bound);
-        } else {
-            spec.workload.namespace_scope.push(bound);
-        }
+    let workload = &mut spec.workload;
+    let push = |bound: BoundObject| match bound.namespace.is_empty() {
+        true => workload.cluster_scope.push(bound),
+        false => workload.namespace_scope.push(bound),
+    };
+    if kept.is_empty() {
+        // They come in order already.
+        said.map(|(_, bound)| bound).for_each(push);
+    } else {
+        let said: Vec<_> = said.map(|(key, bound)| ((**key).clone(), bound)).collect();
+        kept.extend(said);
+        kept.into_values().for_each(push);
     }
     let current = current.into_iter().flat_map(|spec| &spec.destinations);
     let kept = current

@@ -66,6 +66,10 @@ pub(super) struct Meant {
     pub(super) waiting: BTreeSet<String>,
 }
 
+/// A policy that means a smaller part of all objects has them looked up; for a larger part it is
+/// quicker to go through all.
+const LOOKUP_SHARE: usize = 16;
+
 /// Everything seen of a WDS and of its ITS that bears on Bindings.
 #[derive(Debug, Default)]
 pub(super) struct Model {
@@ -121,9 +125,24 @@ impl Model {
         self.meant(policy).is_some_and(|meant| meant.spec == *spec)
     }
 
-    pub(super) fn resource_version(&self, key: &ObjectKey) -> &str {
-        let object = self.objects.get(key);
-        object.map_or("", |object| &object.metadata.resource_version)
+    /// The resource versions of objects, in their order; empty for one that is not there.
+    pub(super) fn resource_versions<'m, T>(
+        &'m self,
+        keys: &BTreeMap<Arc<ObjectKey>, T>,
+    ) -> Vec<&'m str> {
+        let version = |object: &'m Object| object.metadata.resource_version.as_str();
+        if keys.len() < self.objects.len() / LOOKUP_SHARE {
+            let of = |key: &Arc<ObjectKey>| self.objects.get(key).map_or("", version);
+            return keys.keys().map(of).collect();
+        }
+        // Both are in the same order.
+        let mut all = self.objects.iter().peekable();
+        let mut of = |key: &Arc<ObjectKey>| {
+            while all.next_if(|(other, _)| *other < key).is_some() {}
+            let found = all.next_if(|(other, _)| *other == key);
+            found.map_or("", |(_, object)| version(object))
+        };
+        keys.keys().map(&mut of).collect()
     }
 
     /// All WECs that have an object because a policy wants its status from the one that has it.

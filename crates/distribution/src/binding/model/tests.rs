@@ -99,7 +99,13 @@ fn an_object_that_changes_in_content_concerns_no_policy() {
     model.see(map("a"), labelled(1, &[("app", "web")]));
     let changed = model.see(map("a"), labelled(2, &[("app", "web")]));
     assert!(changed.is_empty());
-    assert_eq!(model.resource_version(&map("a")), "2");
+    let asked = ["a", "none"].map(|name| (Arc::new(map(name)), ()));
+    assert_eq!(model.resource_versions(&asked.into()), ["2", ""]);
+    for number in 0..2 * LOOKUP_SHARE {
+        model.see(map(&format!("more-{number}")), labelled(1, &[]));
+    }
+    let asked = ["a", "none"].map(|name| (Arc::new(map(name)), ()));
+    assert_eq!(model.resource_versions(&asked.into()), ["2", ""]);
     let changed = model.see(map("b"), labelled(3, &[("app", "api")]));
     assert!(changed.is_empty(), "an object that nobody means");
 }
