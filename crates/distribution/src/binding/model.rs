@@ -445,6 +445,10 @@ impl Model {
             }
             changed.insert(name);
         }
+        // Where a selector cannot be read, the Binding may name an object that is not meant.
+        let policies = self.policies.iter();
+        let unreadable = policies.filter(|(_, meant)| !meant.policy.object_problems.is_empty());
+        changed.extend(unreadable.map(|(name, _)| name.clone()));
     }
 
     /// Policies that want the one WEC's status of an object of which this one wants it too.

@@ -2,6 +2,7 @@
 
 use crate::fixture::QUIET;
 use crate::fixture::Spaces;
+use hyades_api::cluster::ManagedCluster;
 use hyades_api::conditions;
 use hyades_api::control::Binding;
 use hyades_api::control::BindingPolicy;
@@ -134,6 +135,51 @@ async fn a_policy_becomes_a_binding_and_follows_objects_and_wecs() {
         .apply(policy("p", json!([]), json!([{"objectNames": ["none"]}])))
         .await;
     until_told(&spaces, "p", " to ").await;
+}
+
+async fn until_policy(spaces: &Spaces, what: &str, reached: impl Fn(&BindingPolicy) -> bool) {
+    let reached = async |client: Client| {
+        let policy = Api::<BindingPolicy>::all(client).get("p").await;
+        reached(&policy.expect("the policy")).then_some(())
+    };
+    spaces.until(what, reached).await;
+}
+
+#[tokio::test]
+async fn neither_a_lost_acceptance_nor_an_unreadable_selector_takes_anything_away() {
+    let spaces = shop().await;
+    spaces.apply(config_map("a", "web", "1")).await;
+    spaces.apply(policy("p", edge(), app_web())).await;
+    let all = "namespaces shop, configmaps shop/a to cluster1, cluster2";
+    until_told(&spaces, "p", all).await;
+
+    let clusters = Api::<ManagedCluster>::all(spaces.its());
+    let denial = Patch::Merge(json!({"spec": {"hubAcceptsClient": false}}));
+    let parameters = PatchParams::default();
+    let denied = clusters.patch("cluster2", &parameters, &denial);
+    spaces.meanwhile(denied).await.expect("patched");
+    until_policy(&spaces, "the WEC waits", |policy| {
+        conditions::find(&policy.status.conditions, types::DESTINATIONS_ACCEPTED).is_some()
+    })
+    .await;
+    spaces.apply(config_map("b", "web", "1")).await;
+    let all = "namespaces shop, configmaps shop/a, configmaps shop/b to cluster1, cluster2";
+    until_told(&spaces, "p", all).await;
+
+    let unreadable = json!([{"matchLabels": {"-a b": "c"}}]);
+    let clauses = json!([{"objectSelectors": unreadable}]);
+    spaces.apply(policy("p", unreadable, clauses)).await;
+    until_policy(&spaces, "both are told", |policy| {
+        let errors = policy.status.errors.iter();
+        let left_out = errors.filter(|error| error.contains("[0] is left out"));
+        policy.metadata.generation == Some(policy.status.observed_generation)
+            && left_out.count() == 2
+    })
+    .await;
+    until_told(&spaces, "p", all).await;
+    spaces.delete(config_map("a", "web", "1")).await;
+    let rest = "namespaces shop, configmaps shop/b to cluster1, cluster2";
+    until_told(&spaces, "p", rest).await;
 }
 
 #[tokio::test]
