@@ -41,6 +41,10 @@ use std::time::Instant;
 /// watch works, which are many; only deregistrations pay. Upstream looks every 5 s.
 pub(super) const WORKS_PERIOD: Duration = Duration::from_secs(1);
 
+/// How often works are looked for in the mailbox of a WEC that was turned away. They may stay for
+/// long, for a WDS takes none away that is not let in any more. Upstream's number.
+const DENIED_WORKS_PERIOD: Duration = Duration::from_secs(5);
+
 /// A pause before reading again what changed under our hands; the event is on its way.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
 
@@ -251,12 +255,13 @@ impl Reconciler {
         };
         self.grants.apply(cluster, grant, async { Ok(()) }).await?;
         self.deregistration.revoke_registration(cluster).await?;
-        if !self.deregistration.revoke_works(cluster).await? {
-            return Ok(Some(WORKS_PERIOD));
-        }
         let (again, about_life) = self.leases.judge(object).await?;
         let said: Vec<_> = [statements::DENIED].into_iter().chain(about_life).collect();
         self.state(object, &said).await?;
+        if !self.deregistration.revoke_works(cluster).await? {
+            let again = again.map_or(DENIED_WORKS_PERIOD, |it| it.min(DENIED_WORKS_PERIOD));
+            return Ok(Some(again));
+        }
         Ok(again)
     }
 
