@@ -255,13 +255,12 @@ impl Reconciler {
         };
         self.grants.apply(cluster, grant, async { Ok(()) }).await?;
         self.deregistration.revoke_registration(cluster).await?;
+        if !self.deregistration.revoke_works(cluster).await? {
+            return Ok(Some(DENIED_WORKS_PERIOD));
+        }
         let (again, about_life) = self.leases.judge(object).await?;
         let said: Vec<_> = [statements::DENIED].into_iter().chain(about_life).collect();
         self.state(object, &said).await?;
-        if !self.deregistration.revoke_works(cluster).await? {
-            let again = again.map_or(DENIED_WORKS_PERIOD, |it| it.min(DENIED_WORKS_PERIOD));
-            return Ok(Some(again));
-        }
         Ok(again)
     }
 
