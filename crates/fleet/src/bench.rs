@@ -51,6 +51,9 @@ const RUN_MAX: Duration = Duration::from_secs(20 * 60);
 /// Most joins, works, and works in a burst: each is kept in memory, and a run shall end.
 pub const COUNT_MAX: u32 = 10_000;
 
+/// Objects that are written at a time to prepare a measurement.
+const WRITES_AT_A_TIME: usize = 64;
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -99,12 +102,22 @@ pub async fn run(
         .prefix("hyades-bench-")
         .tempdir()
         .context("make a temporary data folder; set TMPDIR to a folder that can be written")?;
+    // Taken first: the load before the benchmark adds its own.
+    let machine = Machine::read();
     let measured = async {
+        let mut measures = Vec::new();
         match subject {
-            Subject::Register => measure(options, folder.path(), tell).await,
-            Subject::Join => measure_joins(options, folder.path(), tell).await,
-            Subject::Distribute => measure_distribution(options, folder.path(), tell).await,
-        }
+            Subject::Register => measure(options, folder.path(), &tell, &mut measures).await,
+            Subject::Join => measure_joins(options, folder.path(), &tell, &mut measures).await,
+            Subject::Distribute => {
+                measure_distribution(options, folder.path(), &tell, &mut measures).await
+            }
+        }?;
+        Ok(Report {
+            version: options.version.clone(),
+            machine,
+            measures,
+        })
     };
     tokio::time::timeout(RUN_MAX, measured)
         .await
@@ -116,63 +129,55 @@ pub async fn run(
         })?
 }
 
-async fn measure(options: &Options, folder: &Path, tell: impl Fn(&str)) -> anyhow::Result<Report> {
-    // Taken first: the load before the benchmark adds its own.
-    let machine = Machine::read();
-    let mut measures = Vec::new();
-
+async fn measure(
+    options: &Options,
+    folder: &Path,
+    tell: &impl Fn(&str),
+    measures: &mut Vec<Measure>,
+) -> anyhow::Result<()> {
     tell("starting a host on an empty data folder, five times");
     measures.push(starts::ready(&options.binary, folder).await?);
 
-    tell("bringing up two spaces and two registered WECs");
-    let (up, measure) = starts::up(&options.binary, folder).await?;
+    let (up, measure) = bring_up(options, folder, tell).await?;
     measures.push(measure);
-    let result = measure_fabric(options, &up, &tell, &mut measures).await;
-    let stopped = up.process.stop().await;
-    result?;
-    stopped?;
-    Ok(Report {
-        version: options.version.clone(),
-        machine,
-        measures,
-    })
+    let result = measure_fabric(options, &up, tell, measures).await;
+    stop_after(up, result).await
 }
 
 async fn measure_joins(
     options: &Options,
     folder: &Path,
-    tell: impl Fn(&str),
-) -> anyhow::Result<Report> {
-    let machine = Machine::read();
-    let mut measures = Vec::new();
-    tell("bringing up two spaces and two registered WECs");
-    let (up, _) = starts::up(&options.binary, folder).await?;
-    join::measure(options, folder, up, &tell, &mut measures).await?;
-    Ok(Report {
-        version: options.version.clone(),
-        machine,
-        measures,
-    })
+    tell: &impl Fn(&str),
+    measures: &mut Vec<Measure>,
+) -> anyhow::Result<()> {
+    let (up, _) = bring_up(options, folder, tell).await?;
+    join::measure(options, folder, up, tell, measures).await
 }
 
 async fn measure_distribution(
     options: &Options,
     folder: &Path,
-    tell: impl Fn(&str),
-) -> anyhow::Result<Report> {
-    let machine = Machine::read();
-    let mut measures = Vec::new();
-    tell("bringing up two spaces and two registered WECs");
-    let (up, _) = starts::up(&options.binary, folder).await?;
-    let result = distribute::measure(options, &up, &tell, &mut measures).await;
+    tell: &impl Fn(&str),
+    measures: &mut Vec<Measure>,
+) -> anyhow::Result<()> {
+    let (up, _) = bring_up(options, folder, tell).await?;
+    let result = distribute::measure(options, &up, tell, measures).await;
+    stop_after(up, result).await
+}
+
+async fn bring_up(
+    options: &Options,
+    folder: &Path,
+    tell: &impl Fn(&str),
+) -> anyhow::Result<(starts::Up, Measure)> {
+    tell("bringing up an ITS, a WDS and two registered WECs");
+    starts::up(&options.binary, folder).await
+}
+
+/// Stops the fabric whatever came out; the error that matters is the first.
+async fn stop_after(up: starts::Up, result: anyhow::Result<()>) -> anyhow::Result<()> {
     let stopped = up.process.stop().await;
-    result?;
-    stopped?;
-    Ok(Report {
-        version: options.version.clone(),
-        machine,
-        measures,
-    })
+    result.and(stopped)
 }
 
 /// What is measured on the fabric that `up` made.

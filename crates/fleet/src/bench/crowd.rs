@@ -1,5 +1,6 @@
 //! WECs without agents: accepted inventory objects and their mailboxes, for what a WDS's works cost an ITS.
 
+use super::WRITES_AT_A_TIME;
 use super::joins;
 use super::joins::JOIN_TIMEOUT;
 use anyhow::Context;
@@ -18,9 +19,6 @@ use hyades_runtime::kube::api::PatchParams;
 use hyades_runtime::kube::api::PostParams;
 use serde_json::json;
 use std::collections::HashSet;
-
-/// Objects written at a time.
-const WRITES_AT_A_TIME: usize = 64;
 
 /// The WECs.
 pub(super) struct Crowd {

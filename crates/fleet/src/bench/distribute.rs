@@ -9,6 +9,7 @@
 //! ```
 
 use super::Options;
+use super::WRITES_AT_A_TIME;
 use super::client;
 use super::crowd::Crowd;
 use super::memory;
@@ -63,9 +64,6 @@ const OBJECTS: u32 = 100;
 
 /// Policies when many objects are evaluated.
 const POLICIES: u32 = 10;
-
-/// Objects written at a time.
-const WRITES_AT_A_TIME: usize = 64;
 
 /// How long one step may take before the run fails.
 const STEP_TIMEOUT: Duration = Duration::from_secs(120);
@@ -132,8 +130,7 @@ async fn make_namespace(space: &Client) -> anyhow::Result<()> {
 
 impl Scene<'_> {
     /// Makes a policy that takes what is labelled with its own name to the WECs labelled so.
-    async fn policy(&self, name: &str, clause: Value) -> anyhow::Result<Instant> {
-        let mut clause = clause;
+    async fn policy(&self, name: &str, mut clause: Value) -> anyhow::Result<Instant> {
         clause["objectSelectors"] = json!([{"matchLabels": {PART: name}}]);
         let policy = serde_json::from_value(json!({
             "metadata": {"name": name},

@@ -9,6 +9,7 @@
 //! its namespace, because a thousand API servers would be what is measured; what an agent and its
 //! hub say to each other is not touched by that.
 
+use super::WRITES_AT_A_TIME;
 use super::joins::MANAGER;
 use super::joins::define;
 use super::joins::namespace;
@@ -40,9 +41,6 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
-
-/// Namespaces written at a time.
-const WRITES_AT_A_TIME: usize = 64;
 
 /// Agents that wait to be started: all of them, at the count's limit.
 const STARTS_MAX: usize = super::COUNT_MAX as usize;
