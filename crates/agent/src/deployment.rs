@@ -96,13 +96,7 @@ fn container(
         "livenessProbe": probe("/healthz", 2),
         "readinessProbe": probe("/readyz", 0),
         "resources": resource_values(resources),
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": {"drop": ["ALL"]},
-            "privileged": false,
-            "readOnlyRootFilesystem": true,
-            "runAsNonRoot": true,
-        },
+        "securityContext": image::security_context(),
     })
 }
 

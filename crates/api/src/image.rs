@@ -1,5 +1,7 @@
 //! The image whose only program is this project's binary, and the components it can run as.
 
+use serde_json::Value;
+use serde_json::json;
 use std::fmt;
 use std::str::FromStr;
 
@@ -41,6 +43,17 @@ pub enum Component {
     KlusterletAgent,
     /// Bindings, works and returned status of a WDS.
     Distribution,
+}
+
+/// What a container of ours may do in its pod: nothing beyond running as somebody.
+pub fn security_context() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]},
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "runAsNonRoot": true,
+    })
 }
 
 /// A text that names no component.

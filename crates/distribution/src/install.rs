@@ -286,13 +286,7 @@ fn deployment(options: &InstallOptions<'_>) -> Value {
         "livenessProbe": probe("/healthz"),
         "readinessProbe": probe("/readyz"),
         "resources": {"requests": {"cpu": "2m", "memory": "16Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": {"drop": ["ALL"]},
-            "privileged": false,
-            "readOnlyRootFilesystem": true,
-            "runAsNonRoot": true,
-        },
+        "securityContext": image::security_context(),
     });
     let labels = json!({labels::APP: DISTRIBUTION});
     json!({

@@ -190,7 +190,8 @@ pub fn covers(live: &Value, desired: &Value) -> bool {
     }
 }
 
-fn is_empty(value: &Value) -> bool {
+/// Whether a value says nothing: `null`, an empty list, or an object of such values.
+pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Object(fields) => fields.values().all(is_empty),

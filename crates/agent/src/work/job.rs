@@ -8,6 +8,7 @@
 
 use super::merge;
 use super::merge::Owner;
+use hyades_runtime::apply::is_empty;
 use serde_json::Value;
 
 /// What the status says of an object that came to its end and is gone.
@@ -62,15 +63,6 @@ fn overlay(value: &mut Value, wanted: &Value) -> bool {
             value.clone_from(wanted);
             true
         }
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(fields) => fields.values().all(is_empty),
-        Value::Array(items) => items.is_empty(),
-        _ => false,
     }
 }
 
